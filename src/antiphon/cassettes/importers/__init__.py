@@ -1,0 +1,1 @@
+"""What reads recordings that other tools made, one module for each format."""

@@ -1,0 +1,1 @@
+"""The HTTP face: OpenAI-shaped routes over the loop."""

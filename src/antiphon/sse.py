@@ -1,0 +1,122 @@
+"""Server-sent events: bytes in, events out, and back. No I/O.
+
+Follows WHATWG HTML 9.2.6, "Interpreting an event stream"
+(https://html.spec.whatwg.org/multipage/server-sent-events.html), with one departure: an event that is still
+open when the stream ends is given by `SSEDecoder.flush` instead of being thrown away, because upstreams do forget
+the last blank line (quirk Q97). Whether the answer was whole is for `antiphon.assembly` to say.
+
+A line ends at CR, LF or CRLF and nowhere else. U+2028 and U+0085 inside a JSON string are data, so
+``splitlines`` and every line reader built on it are wrong here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from antiphon.errors import EventTooLarge
+
+# Tool arguments and base64 images come as one line; clients with 64 kB to 1 MB line buffers break on them (Q96).
+DEFAULT_MAX_EVENT_BYTES = 64 * 1024 * 1024
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class ServerSentEvent(NamedTuple):
+    """One event. ``data`` is bytes, its line breaks restored as LF; ``event`` is ``message`` unless named.
+
+    ``id`` and ``retry`` lines are read past: nothing here reconnects by them.
+    """
+
+    data: bytes
+    event: str = "message"
+
+
+class SSEDecoder:
+    """Incremental decoder: however the bytes are split, the events are the same.
+
+    Invalid UTF-8 is left in ``data`` for the JSON decoder to judge: a character that is split over two reads is
+    not invalid (Q95), and only the reader of the data knows what a broken one means.
+    """
+
+    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._open_line: list[bytes] = []  # pieces of a line that has not ended: joined once, so long lines are linear
+        self._at_start = True
+        self._skip_lf = False  # the last line ended at a CR that may be half of a CRLF
+        self._event = "message"
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take bytes as they arrive; return the events they complete, in order.
+
+        Raises:
+            EventTooLarge: one event outgrew ``max_event_bytes``; the decoder is of no use afterwards.
+        """
+        if self._at_start:
+            chunk = b"".join((*self._open_line, chunk))
+            self._open_line.clear()
+            if len(chunk) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(chunk):
+                self._open_line.append(chunk)
+                return []
+            chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
+            self._at_start = False
+        events: list[ServerSentEvent] = []
+        start = 0
+        if self._skip_lf and chunk:
+            start = 1 if chunk[0] == 0x0A else 0
+            self._skip_lf = False
+        for end in _LINE_END.finditer(chunk, start):
+            self._take_line(self._close_line(chunk[start : end.start()]), events)
+            start = end.end()
+            self._skip_lf = end.group() == b"\r" and start == len(chunk)
+        if start < len(chunk):
+            self._open_line.append(chunk[start:])
+            self._size += len(chunk) - start
+            self._check_size()
+        return events
+
+    def flush(self) -> list[ServerSentEvent]:
+        """The stream has ended: return the event that was still open, if any."""
+        events: list[ServerSentEvent] = []
+        rest = self._close_line(b"")
+        if rest and not (self._at_start and _BYTE_ORDER_MARK.startswith(rest)):
+            self._take_line(rest, events)
+        self._take_line(b"", events)
+        return events
+
+    def _close_line(self, last: bytes) -> bytes:
+        self._size += len(last)
+        if not self._open_line:
+            return last
+        line = b"".join((*self._open_line, last))
+        self._open_line.clear()
+        return line
+
+    def _check_size(self) -> None:
+        if self._size > self._max_event_bytes:
+            raise EventTooLarge(self._max_event_bytes)
+
+    def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
+        if not line:
+            if self._data:
+                events.append(ServerSentEvent(b"\n".join(self._data), self._event))
+            self._event, self._data, self._size = "message", [], 0
+            return
+        self._check_size()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace") or "message"
+
+
+def encode(data: bytes, event: str | None = None) -> bytes:
+    """One event as bytes, LF line ends, with its blank line; ``data`` may hold line breaks of any kind."""
+    head = b"" if event is None else b"event: " + event.encode() + b"\n"
+    if b"\n" in data or b"\r" in data:
+        data = _LINE_END.sub(b"\ndata: ", data)
+    return head + b"data: " + data + b"\n\n"

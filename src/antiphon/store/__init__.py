@@ -1,0 +1,1 @@
+"""Where journals, items and responses are kept."""

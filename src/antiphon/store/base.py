@@ -1,0 +1,81 @@
+"""What a store keeps: runs with their journals and items. One contract; `antiphon.store.sqlite` is the embedded one.
+
+A run's journal is kept in segments: compressed blobs of consecutive events. Each run owns its input and output items,
+in order, and points to its parent; the model's input is derived by following the pointers. Every method takes the
+owner, and nobody sees another's rows: what belongs to someone else is `NotFound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.wire.responses import Item
+
+
+class UnfinishedRun(msgspec.Struct, frozen=True):
+    """A run whose journal has no end: its process died, or it is still going."""
+
+    owner: str
+    run: str
+
+
+class Store(Protocol):
+    """Durable memory of runs."""
+
+    async def begin(self, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
+        """Write a new run: its first event, its input items, its parent.
+
+        Raises:
+            NotFound: the parent is not there for this owner.
+        """
+        ...
+
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+        """Write the next events of a run as one segment, durably, before this returns."""
+        ...
+
+    async def finish(
+        self, owner: str, run: str, events: Sequence[RunEvent], finished: RunFinished, *, output_items: Sequence[Item]
+    ) -> None:
+        """Write the last events (``finished`` is the last of them) and the output items in one transaction.
+
+        The segments of the run are merged into one.
+        """
+        ...
+
+    async def events(self, owner: str, run: str) -> list[RunEvent]:
+        """The journal of a run, whole.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+        """
+        ...
+
+    async def history(self, owner: str, run: str) -> list[Item]:
+        """What a model must see before the next input: items of all ancestors and of this run, oldest first.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: the run has not ended.
+        """
+        ...
+
+    async def delete(self, owner: str, run: str) -> None:
+        """Forget a run: its journal goes at once; its items stay only as long as a later run builds on them.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted before.
+        """
+        ...
+
+    async def unfinished(self) -> list[UnfinishedRun]:
+        """Runs of all owners without an end, oldest first: what a restart has to settle."""
+        ...
+
+    async def close(self) -> None:
+        """Finish writing and release the files."""
+        ...

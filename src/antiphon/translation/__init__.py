@@ -1,0 +1,1 @@
+"""Responses requests and items become chat requests, and names find their way back. Pure."""
