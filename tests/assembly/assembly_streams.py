@@ -29,12 +29,12 @@ def chunk(delta: dict[str, Any] | None = None, finish: Any = None, **more: Any) 
     return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish}], **more}
 
 
-def call(index: int | None = None, id: str | None = None, name: Any = None, args: Any = None) -> dict[str, Any]:
+def call(index: int | None = None, call_id: str | None = None, name: Any = None, args: Any = None) -> dict[str, Any]:
     entry: dict[str, Any] = {"function": {}}
     if index is not None:
         entry["index"] = index
-    if id is not None:
-        entry["id"] = id
+    if call_id is not None:
+        entry["id"] = call_id
     if name is not None:
         entry["function"]["name"] = name
     if args is not None:

@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 from assembly_streams import (
     STOP,
@@ -21,7 +22,7 @@ from assembly_streams import (
     types,
 )
 
-from antiphon.assembly import tool_calls
+from antiphon.assembly import ChatAssembler, tool_calls
 from antiphon.dialects import Dialect
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted
 
@@ -32,10 +33,10 @@ ONE = [("get_weather", PARIS, "completed")]
 
 def test_q01_calls_without_an_index_are_told_apart_by_id_name_and_order() -> None:
     events = stream(
-        calls(call(id="a", name="get_weather", args='{"city":')),
-        calls(call(id="a", args='"Par')),
+        calls(call(None, "a", name="get_weather", args='{"city":')),
+        calls(call(None, "a", args='"Par')),
         calls(call(args='is"}')),
-        calls(call(id="b", name="get_time", args="{}")),
+        calls(call(None, "b", name="get_time", args="{}")),
         calls(call(name="read_file", args='{"path":"x"}')),
         STOP,
     )
@@ -46,14 +47,14 @@ def test_q01_calls_without_an_index_are_told_apart_by_id_name_and_order() -> Non
 
 def test_q01_without_an_index_a_new_id_is_a_new_call_even_under_the_same_name() -> None:
     events = stream(
-        calls(call(id="a", name="get_weather", args='{"ci')), calls(call(id="b", name="get_weather", args=ROME))
+        calls(call(None, "a", name="get_weather", args='{"ci')), calls(call(None, "b", name="get_weather", args=ROME))
     )
     assert told_calls(events) == [("get_weather", '{"ci', "incomplete"), BOTH[1]]
 
 
 def test_q02_an_index_of_null_is_no_index() -> None:
     entries = [
-        {"index": None, **call(id=id, name="get_weather", args=args)} for id, args in (("a", PARIS), ("b", ROME))
+        {"index": None, **call(None, key, name="get_weather", args=args)} for key, args in (("a", PARIS), ("b", ROME))
     ]
     events = stream(*(calls(entry) for entry in entries), STOP)
     assert told_calls(events) == BOTH
@@ -139,7 +140,7 @@ def test_q09_q11_a_call_without_an_id_gets_one_that_is_safe_and_always_the_same(
     events = stream(calls(*entries), STOP, turn=2)
     ids = call_ids(events)
     assert len(set(ids)) == 2
-    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", id) for id in ids)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", call_id) for call_id in ids)
     assert ids == call_ids(stream(calls(*entries), STOP, turn=2))
     assert "Q09" in quirks(events)
 
@@ -241,8 +242,6 @@ def test_q16_a_call_is_announced_as_soon_as_its_name_can_only_be_one_tool() -> N
 
 
 def told_calls_so_far(data: bytes, **options: object) -> list[ToolCallStarted]:
-    from antiphon.assembly import ChatAssembler
-
     return [event for event in ChatAssembler(**options).feed(data) if isinstance(event, ToolCallStarted)]  # type: ignore[arg-type]
 
 
@@ -400,9 +399,7 @@ def test_text_is_closed_when_a_call_is_announced_and_a_later_text_is_a_new_block
 def test_in_a_whole_message_each_entry_is_a_call_of_its_own() -> None:
     entries = [call(None, "x", "get_weather", PARIS), call(0, "x", "get_weather", PARIS)]
     body = {"choices": [{"message": {"tool_calls": entries}, "finish_reason": "tool_calls"}]}
-    from msgspec.json import encode
-
-    assert told_calls(feed(encode(body))) == [*ONE, *ONE]
+    assert told_calls(feed(msgspec.json.encode(body))) == [*ONE, *ONE]
 
 
 def test_too_many_calls_end_the_turn_with_a_clear_error() -> None:
