@@ -305,16 +305,13 @@ class ChatAssembler:
             return
         if self._vendor_usage is not None and not self._usage:
             self._usage.take(self._vendor_usage, is_vendors=True)
-        self._cite_sources()
-        endings = {index: choice.end(failed=False) for index, choice in sorted(self._choices.items())}
-        self._over = True
-        ending = endings.get(0) or next(iter(endings.values()))
-        if ending.reason == "error":
-            self._close_failed(_failed_by_model(ending.word))
-        elif not ending.has_output and self._dialect.empty_answer_fails:
-            self._close_failed(_empty_answer())
+        main = self._choices.get(0) or next(iter(self._choices.values()))
+        if main.finish_word == "error":
+            self._fail(_failed_by_model(main.finish_reason))
+        elif main.is_empty and self._dialect.empty_answer_fails:
+            self._fail(_empty_answer())
         else:
-            self._close_finished(ending, endings)
+            self._close_finished(main)
 
     def _no_answer(self) -> UpstreamFailure:
         if self._form == "json":
@@ -329,16 +326,19 @@ class ChatAssembler:
         self._emission.note("Q86", body[:200], "took the body for an error page")
         return errors.read_error(None, (), body)
 
-    def _cite_sources(self) -> None:
+    def _cite_sources(self, choice: Choice) -> None:
         found = citations.from_sources(self._extra.get("citations"), self._extra.get("search_results"))
-        choice = self._choices.get(0)
-        if not found or choice is None:
+        if not found:
             return
         self._emission.note("Q60", found[0]["url"], "took the sources of the answer for citations of its text")
         for annotation in found:
             choice.speech.annotate(annotation)
 
-    def _close_finished(self, ending: Ending, endings: dict[int, Ending]) -> None:
+    def _close_finished(self, main: Choice) -> None:
+        self._over = True
+        self._cite_sources(main)
+        endings = {index: choice.end() for index, choice in sorted(self._choices.items())}
+        ending = next(ending for index, ending in endings.items() if self._choices[index] is main)
         self._explain(ending)
         provider_data = dict(self._extra)
         for key in ("service_tier", "system_fingerprint", "provider"):
@@ -380,9 +380,6 @@ class ChatAssembler:
         self._over = True
         for _, choice in sorted(self._choices.items()):
             choice.end(failed=True)
-        self._close_failed(failure)
-
-    def _close_failed(self, failure: UpstreamFailure) -> None:
         self._emission.events.append(
             TurnFailed(
                 turn=self._emission.turn, error=failure.error, retryable=failure.retryable, usage=self._usage.usage

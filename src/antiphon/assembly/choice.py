@@ -228,25 +228,33 @@ class Choice:
             if key not in known and value is not None and (key in kept or len(kept) < _MAX_KEPT_KEYS):
                 kept[key] = value
 
-    def end(self, *, failed: bool) -> Ending:
+    @property
+    def finish_word(self) -> str | None:
+        """Our word for the finish reason so far; None if there was none."""
+        return finish.normalise(self.finish_reason, self._dialect.finish_reasons)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was said and nothing was called."""
+        return not (self.speech.has_said or self.calls)
+
+    def end(self, *, failed: bool = False) -> Ending:
         """Close what is open and say how it ended; ``failed`` if the stream did."""
-        word = finish.normalise(self.finish_reason, self._dialect.finish_reasons)
+        word = self.finish_word
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
-        has_calls = bool(self.calls)
         self.speech.close("incomplete" if cut else "completed")
-        whole_calls = self.calls.finish(cut=cut, failed=failed or word == "error")
+        whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()
         if unclaimed:
             self._emission.note("Q59", unclaimed, "kept citations of no text in provider_data")
             self.extra["annotations"] = unclaimed[:_MAX_KEPT_KEYS]
-        said = self.speech.has_said
         return Ending(
-            reason=finish.decide(word, whole_calls=whole_calls, any_calls=has_calls),
+            reason=finish.decide(word, whole_calls=whole_calls, any_calls=bool(self.calls)),
             word=self.finish_reason,
-            has_output=bool(said) or has_calls,
-            only_reasoning=said == {"reasoning"} and not has_calls,
+            has_output=not self.is_empty,
+            only_reasoning=self.speech.has_said == {"reasoning"} and not self.calls,
         )
 
 
