@@ -17,8 +17,8 @@ from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of
 from antiphon.translation.rules import ChatRules
-from antiphon.translation.tools import Offer, wire_safe
-from antiphon.wire.responses import Item
+from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
+from antiphon.wire.items import Item
 
 ChatMessage = dict[str, Any]
 
@@ -99,6 +99,10 @@ class Transcript:
         role = item["role"]
         if role == "assistant":
             text = "".join(part["text"] for part in parts if part["type"] == "text")
+            if any(part["type"] != "text" for part in parts):
+                self._notes.add(
+                    "Q109", seen="an image or file from the assistant", done="left out: chat takes text only"
+                )
             if text:
                 self._open_turn().texts.append(text)
             return
@@ -145,10 +149,9 @@ class Transcript:
         return self._turn
 
     def _wire_name(self, item: Item, kind: str, name: str) -> str:
-        namespace = item.get("namespace")
-        wire = self._offer.wire_name(kind, name, namespace)
+        wire = self._offer.wire_name(item, kind, name)
         # A tool of the past that is no longer offered: nothing has to find back from it.
-        return wire or wire_safe(f"{namespace}__{name}" if namespace else name, self._rules.max_name_length)
+        return wire or wire_safe(Tool("function", name, namespace_of(item)).flat_name, self._rules.max_name_length)
 
     def _provider_data(self, item: Item) -> dict[str, Any]:
         """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
