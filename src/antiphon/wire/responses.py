@@ -189,7 +189,9 @@ def _check_choice_is_offered(request: CreateResponse, choice: dict[str, Any], it
     offered = [*(request.tools or []), *(tool for item in items for tool in tools_of(item))]
     if choice["type"] in ("function", "custom") and choice["name"] not in tool_names(offered):
         raise InvalidRequest(
-            f"Tool choice '{choice['name']}' not found in 'tools' parameter.", param="tool_choice", code="invalid_value"
+            f"Invalid 'tool_choice': '{choice['name']}' is not among the tools.",
+            param="tool_choice",
+            code="invalid_value",
         )
 
 
