@@ -117,8 +117,18 @@ def test_an_incomplete_call_never_took_place() -> None:
     assert quirks(call) == ["Q25"]
 
 
-@pytest.mark.parametrize(("arguments", "sent"), [("", "{}"), (" ", "{}"), ('{"a":', '{"arguments":"{\\"a\\":"}')])
-def test_arguments_in_the_history_are_always_json(arguments: str, sent: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ("", "{}"),
+        (" ", "{}"),
+        ("null", "{}"),
+        ('{"a":', '{"arguments":"{\\"a\\":"}'),
+        ("[1]", '{"arguments":"[1]"}'),
+    ],
+)
+def test_arguments_in_the_history_are_always_an_object(arguments: str, sent: str) -> None:
     assert messages(called("c1", arguments=arguments), answered("c1", ""))[0]["tool_calls"][0]["function"] == {
         "name": "add",
         "arguments": sent,
@@ -174,6 +184,15 @@ def test_images_and_files_stay_parts() -> None:
         {"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": PNG["image_url"], "detail": "high"}},
         {"type": "file", "file": {"filename": "a.pdf", "file_data": file["file_data"]}},
+    ]
+
+
+def test_text_after_a_call_that_ran_elsewhere_comes_after_its_output() -> None:
+    mcp = {"type": "mcp_call", "id": "mcp_1", "name": "ask", "arguments": "{}", "output": "42"}
+    assert [message["role"] for message in messages(mcp, said("assistant", "It is 42."))] == [
+        "assistant",
+        "tool",
+        "assistant",
     ]
 
 

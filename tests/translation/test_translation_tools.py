@@ -100,7 +100,7 @@ def test_a_freeform_tool_defined_again_with_a_grammar_is_still_one_tool() -> Non
 
 def test_tools_that_nobody_can_run_are_disclosed() -> None:
     """R25: neither a refused request nor silence."""
-    call = translate({"type": "web_search"}, {"type": "tool_search", "execution": "client"})
+    call = translate({"type": "web_search"}, {"type": "tool_search", "execution": "client"}, {"type": "web_search"})
     assert "tools" not in call.body
     assert [(d.quirk, d.seen) for d in call.diagnostics] == [("R25", "tool web_search, tool tool_search")]
 
@@ -219,6 +219,13 @@ def test_a_bare_name_means_the_only_namespaced_tool_of_that_name() -> None:
     assert isinstance(diagnostic, Diagnostic)
     assert restored == ToolCallStarted(block="0.0", call_id="c1", name="f", namespace="ns")
     assert call.restore([started("g")]) == [started("g")]
+
+
+def test_a_bare_name_that_is_another_tools_name_on_the_wire_means_that_one() -> None:
+    call = translate(namespace("x", function("y")), namespace("n", function("x__y")))
+    assert call.restore([started("x__y")]) == [
+        ToolCallStarted(block="0.0", call_id="c1", name="y", namespace="x"),
+    ]
 
 
 def test_a_freeform_call_is_custom_and_its_input_comes_whole() -> None:

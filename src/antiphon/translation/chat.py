@@ -96,7 +96,7 @@ def _set_sampling(settings: _Settings, request: CreateResponse) -> None:
         settings.set(name, getattr(request, name))
     for name in _HINTS:
         settings.set(name, getattr(request, name), matters=False)
-    for name in EXTRA_PARAMETERS:
+    for name in sorted(EXTRA_PARAMETERS):
         settings.set(name, request.raw.get(name))
     if request.reasoning is not None:
         settings.set("reasoning_effort", request.reasoning.effort)
