@@ -152,8 +152,8 @@ def test_calls_that_ran_elsewhere_are_told_as_calls() -> None:
     shell = {"type": "shell_call", "call_id": "c1", "action": {"commands": ["ls"]}}
     output = {"type": "shell_call_output", "call_id": "c1", "output": [{"stdout": "a", "stderr": ""}]}
     sent = messages(mcp, shell, output)
-    assert [made["function"]["name"] for made in sent[0]["tool_calls"]] == ["ask", "shell"]
-    assert [message["content"] for message in sent[1:]] == ["42", '{"stdout":"a","stderr":""}']
+    assert [message["tool_calls"][0]["function"]["name"] for message in sent[::2]] == ["ask", "shell"]
+    assert [message["content"] for message in sent[1::2]] == ["42", '{"stdout":"a","stderr":""}']
 
 
 @pytest.mark.parametrize(
