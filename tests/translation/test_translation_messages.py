@@ -196,6 +196,33 @@ def test_text_after_a_call_that_ran_elsewhere_comes_after_its_output() -> None:
     ]
 
 
+def test_an_output_of_any_objects_is_told_as_json() -> None:
+    assert (
+        messages(called("c1"), answered("c1", [{"type": "text", "text": 5}]))[1]["content"]
+        == '{"type":"text","text":5}'
+    )
+    mcp = {"type": "mcp_call", "id": "mcp_1", "name": "ask", "arguments": "{}", "output": None, "error": {"code": 5}}
+    assert messages(mcp)[1]["content"] == '{"code":5}'
+
+
+def test_sounds_are_passed_and_films_are_not() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+    film = {"type": "input_video", "video_url": "http://localhost/film"}
+    call = translate({"type": "message", "role": "user", "content": [sound, film]})
+    assert [part["type"] for part in call.body["messages"][0]["content"]] == ["input_audio", "text"]
+    assert quirks(call) == ["Q109"]
+
+
+def test_a_file_that_is_only_linked_cannot_be_read() -> None:
+    file = {"type": "input_file", "file_url": "http://localhost/a.pdf"}
+    assert "a.pdf" in messages({"type": "message", "role": "user", "content": [file]})[0]["content"]
+
+
+def test_a_tool_that_is_not_offered_any_more_keeps_its_name() -> None:
+    sent = messages(called("c1", "files.read", namespace="fs"), answered("c1", ""))
+    assert sent[0]["tool_calls"][0]["function"]["name"] == "fs__files_read"
+
+
 def test_what_a_model_cannot_see_becomes_a_line_of_text() -> None:
     call = translate({"type": "message", "role": "user", "content": [PNG]}, rules=ChatRules(images=False))
     assert call.body["messages"] == [{"role": "user", "content": "[image omitted: this model cannot read it]"}]

@@ -273,6 +273,30 @@ def test_raw_line_breaks_inside_the_json_string_are_no_fault() -> None:
     assert call.restore([started("apply_patch"), finished('{"input": "a\nb"}')])[-1] == finished("a\nb")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ("{}", ""),
+        ("null", ""),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": "x", "b": "y"}', '{"a": "x", "b": "y"}'),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_input_that_cannot_be_unwrapped_is_given_as_it_came(arguments: str, text: str) -> None:
+    call = translate(PATCH)
+    assert call.restore([started("apply_patch"), finished(arguments)])[-1] == finished(text)
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_half_an_escaped_character_does_not_break_the_answer(status: str) -> None:
+    call = translate(PATCH)
+    tail = '"}' if status == "completed" else ""
+    *_, end = call.restore([started("apply_patch"), finished('{"input": "a\\ud83d' + tail, status)])
+    assert end == finished("a\N{REPLACEMENT CHARACTER}", status)
+
+
 def test_a_fence_in_free_text_stays() -> None:
     call = translate({"type": "custom", "name": "note"})
     text = "```\ncode\n```"
