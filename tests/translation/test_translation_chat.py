@@ -11,7 +11,7 @@ import yaml
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.events import ToolCallStarted
 from antiphon.translation import ChatCall, ChatRules, to_chat
-from antiphon.translation.rules import OPENAI_PARAMETERS
+from antiphon.translation.rules import COMMON_PARAMETERS, OPENAI_PARAMETERS
 from antiphon.wire.responses import CreateResponse, decode_request, input_items
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -79,6 +79,18 @@ def test_a_parameter_that_is_not_sent_is_disclosed(parameters: dict[str, Any], q
     call = translate(**parameters)
     assert call.body == MINIMAL
     assert [diagnostic.quirk for diagnostic in call.diagnostics] == [quirk]
+
+
+def test_numbers_are_sent_as_they_were_written() -> None:
+    assert json.dumps(translate(temperature=0, top_p=1.0).body).count("0.0") == 0
+    assert '"top_p": 1.0' in json.dumps(translate(temperature=0, top_p=1.0).body)
+
+
+def test_only_parallel_false_is_worth_a_word() -> None:
+    rules = ChatRules(parameters=COMMON_PARAMETERS - {"parallel_tool_calls"})
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+    assert translate(rules, tools=tools, parallel_tool_calls=True).diagnostics == []
+    assert len(translate(rules, tools=tools, parallel_tool_calls=False).diagnostics) == 1
 
 
 def test_an_upstream_that_takes_more_gets_more() -> None:
