@@ -127,13 +127,17 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
 class _Call:
     """One tool call of a choice."""
 
-    __slots__ = ("arguments", "id", "kind", "name")
+    __slots__ = ("id", "kind", "name", "pieces")
 
     def __init__(self, event: ToolCallStarted) -> None:
         self.id = event.call_id
         self.name = event.name
         self.kind = event.kind
-        self.arguments = ""
+        self.pieces: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
 
 
 class _Choice:
@@ -197,10 +201,10 @@ class _Choices:
         self._choice(event.choice).calls.append(call)
 
     def call_delta(self, event: ToolCallDelta) -> None:
-        self._calls[event.block].arguments += event.arguments
+        self._calls[event.block].pieces.append(event.arguments)
 
     def call_finished(self, event: ToolCallFinished) -> None:
-        self._calls[event.block].arguments = event.arguments
+        self._calls[event.block].pieces = [event.arguments]
 
     def turn_finished(self, event: TurnFinished) -> None:
         first = self._choice(0)
@@ -338,7 +342,7 @@ class ChatRenderer:
 
     def _call_delta(self, event: ToolCallDelta) -> None:
         choice, index, call = self._calls[event.block]
-        call.arguments += event.arguments
+        call.pieces.append(event.arguments)
         kind, text = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
         self._write(choice, _encode({"tool_calls": [{"index": index, kind: {text: event.arguments}}]}))
 
