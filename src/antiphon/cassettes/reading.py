@@ -77,10 +77,8 @@ def _json(raw: bytes, name: str) -> Iterator[Interaction]:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         try:
-            if _JSON_LIST.match(raw):
-                raise ValueError("no log begins so") from None
-            yield from chunk_log.interactions(raw)
-        except ValueError:
+            yield from chunk_log.interactions(b"" if _JSON_LIST.match(raw) else raw)
+        except chunk_log.NoChunk:
             place = _BYTE.search(str(error))
             line = _line(raw, int(place[1]) if place else len(raw))
             raise CassetteCorrupt(
@@ -165,12 +163,15 @@ def _line(raw: bytes, position: int) -> int:
     return raw.count(b"\n", 0, position) + 1
 
 
+_NAMED_LINE = re.compile(r"line (\d+): ")
 _ITEM = re.compile(r"\[(\d+)\]")
 _YAML_ITEM = re.compile(rb"^ {0,2}- ", re.MULTILINE)
 
 
 def _line_of(message: str, raw: bytes) -> int:
-    """The line on which the item begins whose path an error names: parsers keep no lines for values."""
+    """The line that an error names, or on which the item begins whose path it names: parsers keep no lines."""
+    if named := _NAMED_LINE.match(message):
+        return int(named[1])
     item = _ITEM.search(message)
     starts = [match.start() for match in _YAML_ITEM.finditer(raw)]
     if item is None or len(starts) <= int(item[1]):
