@@ -33,6 +33,11 @@ def write(tmp_path: Path, content: Any, *, as_yaml: bool = False) -> Path:
     return path
 
 
+def last_item(path: Path) -> int:
+    """The line on which the last interaction of a YAML file begins."""
+    return max(number for number, line in enumerate(path.read_text().split("\n"), 1) if line.startswith("- "))
+
+
 def only(path: Path) -> tuple[Interaction, RecordedRequest, RecordedResponse]:
     (interaction,) = read(path)
     assert interaction.request is not None
@@ -142,8 +147,11 @@ def test_vcrpy_bodies_that_are_decoded_already_stay(tmp_path: Path, encoding: st
 def test_vcrpy_bodies_that_cannot_be_decoded_are_an_error(
     tmp_path: Path, body: bytes, encoding: str, says: str
 ) -> None:
-    with pytest.raises(CassetteCorrupt, match=says):
-        only(write(tmp_path, vcrpy(vcrpy_answer(body, encoding)), as_yaml=True))
+    good, bad = (vcrpy(vcrpy_answer(each, encoding))["interactions"][0] for each in ("hello", body))
+    path = write(tmp_path, {"interactions": [good, bad]}, as_yaml=True)
+    line = last_item(path)
+    with pytest.raises(CassetteCorrupt, match=rf":{line}: .*{says}"):
+        list(read(path))
 
 
 def test_vcrpy_parsed_bodies(tmp_path: Path) -> None:
@@ -345,7 +353,7 @@ def test_an_incomplete_interaction_in_yaml_names_its_line(tmp_path: Path, docume
     first = document["interactions"][0]
     second = {"request": {**first["request"], "headers": {}}, "response": {"headers": {}}}
     path = write(tmp_path, {"interactions": [first, second]}, as_yaml=True)
-    line = max(number for number, line in enumerate(path.read_text().split("\n"), 1) if line.startswith("- "))
+    line = last_item(path)
     with pytest.raises(CassetteCorrupt) as raised:
         list(read(path))
     assert str(raised.value).startswith(f"{path}:{line}: the recording is unreadable: ")
