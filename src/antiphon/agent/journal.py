@@ -1,0 +1,59 @@
+"""The journal of one run: its events in order, and when they must be durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.rendering.items import output_items
+from antiphon.store.base import Store
+from antiphon.wire.responses import Item
+
+
+class Journal:
+    """Events as they happen, in memory while the run lasts; `commit` is the barrier that makes them durable.
+
+    With ``store`` None (``store: false``) nothing ever touches a disk, and the journal is gone with the run.
+    """
+
+    def __init__(self, store: Store | None, owner: str, run: str) -> None:
+        self.events: list[RunEvent] = []
+        self._store = store
+        self._owner = owner
+        self._run = run
+        self._committed = 0
+
+    async def begin(self, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
+        """Write the run down before anything of it is done.
+
+        Raises:
+            NotFound: the parent is not there for this owner.
+        """
+        self.events.append(started)
+        if self._store is not None:
+            await self._store.begin(self._owner, started, parent=parent, input_items=input_items)
+            self._committed = 1
+
+    def add(self, events: Sequence[RunEvent]) -> None:
+        """Note what happened; durable with the next barrier."""
+        self.events += events
+
+    async def commit(self) -> None:
+        """Barrier: what was added is durable when this returns, before anyone sees what it announces."""
+        pending = self.events[self._committed :]
+        if self._store is not None and pending:
+            await self._store.append(self._owner, self._run, pending)
+            self._committed = len(self.events)
+
+    async def finish(self, finished: RunFinished) -> None:
+        """The last barrier: the terminal event, everything before it and the output items, in one transaction."""
+        self.events.append(finished)
+        if self._store is not None:
+            await self._store.finish(
+                self._owner,
+                self._run,
+                self.events[self._committed :],
+                finished,
+                output_items=output_items(self.events, self._run),
+            )
+            self._committed = len(self.events)
