@@ -111,7 +111,7 @@ class Loop:
         except (asyncio.CancelledError, GeneratorExit):
             await asyncio.shield(self._settle(Finish("cancelled")))
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see below
             # A defect of ours must not leave a run without an end: its reader waits for one.
             _log.exception("run %s failed", self._run)
             info = ErrorInfo(code="internal_error", message=f"Internal error ({type(error).__name__}).")
