@@ -148,8 +148,8 @@ class _Response:
 def _unread(content: aiohttp.StreamReader) -> bytes:
     """What had arrived before the connection was cut.
 
-    aiohttp withholds it, but it may hold the end of the answer: servers exist that send ``[DONE]`` and then close without
-    the terminating chunk.
+    aiohttp withholds it, but it may hold the end of the answer: servers exist that send ``[DONE]`` and then close
+    without the terminating chunk.
     """
     content._exception = None
     return content.read_nowait()
