@@ -197,6 +197,14 @@ class StoreContract:
         assert await texts(store, "leaf") == expected
 
     @scenario
+    async def test_deleting_a_run_leaves_those_it_was_built_on(self, store: Store) -> None:
+        await complete(store, "root")
+        await complete(store, "leaf", parent="root")
+        await store.delete("ada", "leaf")
+        assert await store.events("ada", "root") == [started("root"), finished()]
+        assert await texts(store, "root") == ["root asks", "root answers"]
+
+    @scenario
     async def test_a_run_that_is_going_cannot_be_deleted(self, store: Store) -> None:
         await begin(store, "r")
         with pytest.raises(Conflict, match="cancel it"):
