@@ -220,6 +220,7 @@ requests = st.fixed_dictionaries(
         "profile": st.sampled_from(["openai", "open-responses"]),
     },
 )
+plain_requests = requests.map(lambda request: {**request, "profile": "openai"})
 
 
 @st.composite

@@ -1,7 +1,8 @@
 """Anybody's Responses stream folded into its Response object.
 
 A whole stream carries the object in its last event. One that was cut does not: then the object is built from what
-came, by ``output_index``, and by ``item_id`` where a server left that out.
+came, by ``output_index``, and by ``item_id`` where a server left that out. Nothing here trusts the stream: a member
+of the wrong type counts as missing.
 """
 
 from __future__ import annotations
@@ -9,128 +10,151 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+Object = dict[str, Any]
+
 _TERMINAL = frozenset({"response.completed", "response.failed", "response.incomplete"})
 _SNAPSHOTS = frozenset({"response.created", "response.queued", "response.in_progress"}) | _TERMINAL
 
 
-def fold(stream_events: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def fold(stream_events: Iterable[Object]) -> Object:
     """The Response object that a stream's events, decoded, amount to; ``{}`` for no events.
 
     The last event that carries the whole object wins; the streamed items are put in only where its output is missing
     or empty. Without a terminal event the status is ``failed`` after an ``error`` event, else ``incomplete``.
     """
-    response: dict[str, Any] = {}
-    error: dict[str, Any] | None = None
+    response: Object = {}
+    error: Object | None = None
     output = _Output()
     ended = False
     for event in stream_events:
         kind = event.get("type")
         if kind in _SNAPSHOTS:
-            response = dict(event.get("response") or {})
+            response = dict(_object(event.get("response")))
             ended = kind in _TERMINAL
         elif kind == "error":
-            error = event.get("error") or event
+            error = _object(event.get("error")) or event
         elif (handler := _HANDLERS.get(str(kind))) is not None:
             handler(output, event)
-    streamed = output.items()
-    if streamed and not (ended and response.get("output")):
-        response["output"] = streamed
+    items = output.items()
+    if items and not (ended and response.get("output")):
+        response["output"] = items
     if not ended and (response or error):
-        _end(response, error)
+        response.update(_cut(error))
     return response
 
 
-def _end(response: dict[str, Any], error: dict[str, Any] | None) -> None:
+def _cut(error: Object | None) -> Object:
     if error is None:
-        response["status"] = "incomplete"
-        response["incomplete_details"] = {"reason": "stream_ended"}
-    else:
-        response["status"] = "failed"
-        response["error"] = {"code": error.get("code"), "message": error.get("message")}
+        return {"status": "incomplete", "incomplete_details": {"reason": "stream_ended"}}
+    return {"status": "failed", "error": {"code": error.get("code"), "message": error.get("message")}}
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
 
 
 class _Output:
-    """Items as they grow, by output index, or by id where there is none."""
+    """Items as they grow."""
 
     def __init__(self) -> None:
-        self._items: dict[int | str, dict[str, Any]] = {}
+        self._items: dict[int | str, Object] = {}
+        self._parts: dict[tuple[int | str, str, Any], Object] = {}
 
-    def items(self) -> list[dict[str, Any]]:
-        """The items in the order of their index; those without one last, as they came."""
-        keys = sorted(self._items, key=lambda key: (isinstance(key, str), key if isinstance(key, int) else 0))
-        return [self._items[key] for key in keys]
+    def items(self) -> list[Object]:
+        """The items by their index; those without one last, as they came."""
+        numbered = sorted(key for key in self._items if isinstance(key, int))
+        named = [key for key in self._items if isinstance(key, str)]
+        return [self._items[key] for key in numbered] + [self._items[key] for key in named]
 
-    def added(self, event: dict[str, Any]) -> None:
-        item = dict(event.get("item") or {})
-        self._items[self._key(event, item.get("id"))] = item
+    def put(self, event: Object) -> None:
+        """Take an announced or finished item as it stands."""
+        item = dict(_object(event.get("item")))
+        key = self._key(event, item.get("id"))
+        self._items[key] = item
+        self._parts = {place: part for place, part in self._parts.items() if place[0] != key}
 
-    def item(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self._items.setdefault(self._key(event, event.get("item_id")), {"id": event.get("item_id")})
+    def item(self, event: Object) -> Object:
+        """The item an event belongs to, made up where it was never announced."""
+        item_id = event.get("item_id")
+        return self._items.setdefault(self._key(event, item_id), {"id": item_id})
 
-    def _key(self, event: dict[str, Any], item_id: Any) -> int | str:
+    def part(self, event: Object, parts: str, index: str) -> Object:
+        """The content or summary part an event belongs to; a new one is empty and stands last."""
+        item = self.item(event)
+        number = event.get(index)
+        place = (self._key(event, item.get("id")), parts, number if isinstance(number, int) else 0)
+        if place not in self._parts:
+            listed = list(item.get(parts) or [])
+            known = listed[place[2]] if 0 <= place[2] < len(listed) else None
+            self._parts[place] = part = _object(known)
+            if known is not part:
+                item[parts] = [*listed, part]
+        return self._parts[place]
+
+    @staticmethod
+    def _key(event: Object, item_id: Any) -> int | str:
         index = event.get("output_index")
         return index if isinstance(index, int) else str(item_id)
 
-    def part(self, event: dict[str, Any], parts: str, index: str, empty: dict[str, Any]) -> dict[str, Any]:
-        item = self.item(event)
-        listed = list(item.get(parts) or [])
-        place = event.get(index) or 0
-        while len(listed) <= place:
-            listed.append(dict(empty))
-        item[parts] = listed
-        part: dict[str, Any] = listed[place]
+
+_Handler = Callable[[_Output, Object], None]
+_Find = Callable[[_Output, Object], Object]
+
+
+def _part(parts: str, index: str, type_: str | None = None) -> _Find:
+    def find(output: _Output, event: Object) -> Object:
+        part = output.part(event, parts, index)
+        if type_ is not None:
+            part.setdefault("type", type_)
         return part
 
-
-_Handler = Callable[[_Output, dict[str, Any]], None]
-_Find = Callable[[_Output, dict[str, Any]], dict[str, Any]]
+    return find
 
 
-def _appending(find: _Find, name: str) -> _Handler:
-    def append(output: _Output, event: dict[str, Any]) -> None:
-        target = find(output, event)
-        target[name] = (target.get(name) or "") + (event.get("delta") or "")
+def _append(find: _Find, name: str) -> _Handler:
+    def append(output: _Output, event: Object) -> None:
+        target, delta = find(output, event), event.get("delta")
+        text = target.get(name)
+        if isinstance(delta, str) and (text is None or isinstance(text, str)):
+            target[name] = (text or "") + delta
 
     return append
 
 
-def _setting(find: _Find, name: str) -> _Handler:
-    def put(output: _Output, event: dict[str, Any]) -> None:
+def _set(find: _Find, name: str) -> _Handler:
+    def put(output: _Output, event: Object) -> None:
         if name in event:
             find(output, event)[name] = event[name]
 
     return put
 
 
-def _part(parts: str, index: str, empty: dict[str, Any]) -> _Find:
-    return lambda output, event: output.part(event, parts, index, empty)
-
-
-def _put_part(parts: str, index: str) -> _Handler:
-    def put(output: _Output, event: dict[str, Any]) -> None:
-        part = output.part(event, parts, index, {})
+def _replace(find: _Find) -> _Handler:
+    def replace(output: _Output, event: Object) -> None:
+        part = find(output, event)
+        whole = dict(_object(event.get("part")))
         part.clear()
-        part.update(event.get("part") or {})
+        part.update(whole)
 
-    return put
+    return replace
 
 
-def _annotate(output: _Output, event: dict[str, Any]) -> None:
+def _annotate(output: _Output, event: Object) -> None:
     part = _TEXT(output, event)
     part["annotations"] = [*(part.get("annotations") or []), event.get("annotation")]
 
 
-_TEXT = _part("content", "content_index", {"type": "output_text", "text": "", "annotations": []})
-_REFUSAL = _part("content", "content_index", {"type": "refusal", "refusal": ""})
-_RAW = _part("content", "content_index", {"type": "reasoning_text", "text": ""})
-_SUMMARY = _part("summary", "summary_index", {"type": "summary_text", "text": ""})
+_CONTENT = _part("content", "content_index")
+_TEXT = _part("content", "content_index", "output_text")
+_THOUGHT = _part("content", "content_index", "reasoning_text")
+_SUMMARY = _part("summary", "summary_index", "summary_text")
 
-# Event type without ".delta" or ".done" -> whose text it is, and under which name it stands there.
+# Event type without ".delta" or ".done" -> what the text belongs to, and under which name it stands there.
 _TEXTS: dict[str, tuple[_Find, str]] = {
     "response.output_text": (_TEXT, "text"),
-    "response.refusal": (_REFUSAL, "refusal"),
-    "response.reasoning_text": (_RAW, "text"),
-    "response.reasoning": (_RAW, "text"),
+    "response.refusal": (_part("content", "content_index", "refusal"), "refusal"),
+    "response.reasoning_text": (_THOUGHT, "text"),
+    "response.reasoning": (_THOUGHT, "text"),
     "response.reasoning_summary_text": (_SUMMARY, "text"),
     "response.function_call_arguments": (_Output.item, "arguments"),
     "response.mcp_call_arguments": (_Output.item, "arguments"),
@@ -138,15 +162,16 @@ _TEXTS: dict[str, tuple[_Find, str]] = {
     "response.code_interpreter_call_code": (_Output.item, "code"),
 }
 _HANDLERS: dict[str, _Handler] = {
-    "response.output_item.added": _Output.added,
-    "response.output_item.done": _Output.added,
-    "response.content_part.added": _put_part("content", "content_index"),
-    "response.content_part.done": _put_part("content", "content_index"),
-    "response.reasoning_part.added": _put_part("content", "content_index"),
-    "response.reasoning_part.done": _put_part("content", "content_index"),
-    "response.reasoning_summary_part.added": _put_part("summary", "summary_index"),
-    "response.reasoning_summary_part.done": _put_part("summary", "summary_index"),
+    "response.output_item.added": _Output.put,
+    "response.output_item.done": _Output.put,
     "response.output_text.annotation.added": _annotate,
-    **{f"{name}.delta": _appending(find, text) for name, (find, text) in _TEXTS.items()},
-    **{f"{name}.done": _setting(find, text) for name, (find, text) in _TEXTS.items()},
+    **{f"{name}.delta": _append(find, text) for name, (find, text) in _TEXTS.items()},
+    **{f"{name}.done": _set(find, text) for name, (find, text) in _TEXTS.items()},
+    # reasoning_part is vLLM's name for the content part of a reasoning item.
+    **{
+        f"response.{part}.{end}": _replace(_CONTENT)
+        for part in ("content_part", "reasoning_part")
+        for end in ("added", "done")
+    },
+    **{f"response.reasoning_summary_part.{end}": _replace(_SUMMARY) for end in ("added", "done")},
 }
