@@ -32,7 +32,7 @@ class Client(asyncio.Protocol):
         self._upstream: asyncio.Transport | None = None
         self._waiting: list[bytes] = []
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Connect to the upstream."""
         self._connecting = asyncio.get_running_loop().create_task(self._connect(transport))
 

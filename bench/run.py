@@ -94,16 +94,20 @@ class CannotRun(Exception):
 
 
 def build(name: str) -> Path:
-    """The compiled program, made again only if its source is newer."""
+    """The compiled program, made again only if its source is newer.
+
+    Raises:
+        CannotRun: there is no C compiler.
+    """
     source, program = BENCH / f"{name}.c", BUILD / name
-    compiler = next(
-        (found for cc in (os.environ.get("CC"), "gcc", "cc", "clang") if cc and (found := shutil.which(cc))), None
-    )
+    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+        return program
+    candidates = (os.environ.get("CC", ""), "gcc", "cc", "clang")
+    compiler = next((found for candidate in candidates if (found := shutil.which(candidate))), None)
     if compiler is None:
         raise CannotRun("no C compiler found: install gcc (on Debian: apt install gcc libc6-dev), or set CC")
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        BUILD.mkdir(exist_ok=True)
-        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+    BUILD.mkdir(exist_ok=True)
+    subprocess.run([compiler, "-O2", "-o", program, source], check=True)
     return program
 
 
@@ -231,8 +235,9 @@ def measure(running: Running, shape: Shape, upstream_port: int, load: Path) -> M
     """
     sent = upstream_chunks(upstream_port, n=CHUNKS, d=shape.delay_us, k=shape.per_write)
     cpu_ns = running.process.cpu_ns()
-    command = [load, str(running.process.port), running.target.path, running.body]
-    done = subprocess.run([*command, str(shape.clients), str(shape.window_s)], capture_output=True, text=True)
+    request = [str(running.process.port), running.target.path, str(running.body)]
+    command = [str(load), *request, str(shape.clients), str(shape.window_s)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CannotRun(done.stderr.strip())
     figures = json.loads(done.stdout)
