@@ -46,12 +46,15 @@ PURE_LIBRARIES = {
     *("dataclasses", "datetime", "difflib", "enum", "functools", "graphlib", "hashlib", "heapq", "html", "http"),
     *("itertools", "json", "math", "msgspec", "numbers", "operator", "re", "reprlib", "string", "struct", "textwrap"),
     *("types", "typing", "unicodedata", "urllib.parse"),
+    "email.utils.parsedate_to_datetime",  # its neighbours read the clock
 }
 IMPURE_BUILTINS = {"open", "print", "input", "breakpoint", "exec", "eval", "compile", "__import__"}
 
-# Modules that give time or identity, and the calls that do so on objects a module may have for other reasons.
+# What gives time or identity: modules, and attributes of things that a module may have for other reasons
+# (`datetime.now`, `os.urandom`). An event loop gives its time by a call; a field may well be named `time`.
 CLOCK_LIBRARIES = {"time", "secrets", "random", "uuid"}
-CLOCK_CALLS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter", "urandom", "getrandom"}
+CLOCK_ATTRIBUTES = {"now", "utcnow", "today", "urandom", "getrandom"}
+CLOCK_CALLS = {"time"}
 # Module -> why it may do so. Waiting needs no entry: `asyncio.sleep` and `asyncio.timeout` read no clock we show.
 CLOCK_EXCEPTIONS: dict[str, str] = {
     "clock": "it is the one place",
@@ -159,8 +162,11 @@ def other_clocks(src: Path) -> list[str]:
             if target.split(".")[0] in CLOCK_LIBRARIES or target in {"os.urandom", "os.getrandom"}:
                 found.append(f"{path}:{line}: {name} imports {target}: take a Clock or Ids instead")
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS:
-                found.append(f"{path}:{node.lineno}: {name} calls .{node.func.attr}(): take a Clock or Ids instead")
+            match node:
+                case ast.Attribute(attr=attr) if attr in CLOCK_ATTRIBUTES:
+                    found.append(f"{path}:{node.lineno}: {name} uses .{attr}: take a Clock or Ids instead")
+                case ast.Call(func=ast.Attribute(attr=attr)) if attr in CLOCK_CALLS:
+                    found.append(f"{path}:{node.lineno}: {name} calls .{attr}(): take a Clock instead")
     return found
 
 
@@ -284,6 +290,7 @@ def test_rooms_that_do_things_may_do_them(tmp_path: Path) -> None:
         "from os import urandom",
         "import os\nkey = os.urandom(16)",
         "from datetime import datetime\nstarted = datetime.now()",
+        "import datetime\ndef run(clock=datetime.datetime.utcnow): ...",
         "import asyncio\nstarted = asyncio.get_running_loop().time()",
     ],
 )

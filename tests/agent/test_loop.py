@@ -40,7 +40,7 @@ def runner(
     *providers: ScriptedProvider, store: SqliteStore | None = None, limits: Limits | None = None, **tools: Tool
 ) -> Runner:
     return Runner(
-        store=store or SqliteStore.open(None),
+        store=store or SqliteStore.open(None, clock=FakeClock()),
         resolve=lambda model: [Target(provider, model) for provider in providers],
         clock=FakeClock(),
         ids=CountingIds(),
@@ -125,7 +125,7 @@ def test_a_tool_that_raises_is_a_result_and_the_run_goes_on() -> None:
 
 
 def test_an_effect_is_durable_before_it_happens() -> None:
-    store = SqliteStore.open(None)
+    store = SqliteStore.open(None, clock=FakeClock())
     seen: list[str] = []
 
     async def look(call: ToolCall) -> str:
@@ -140,7 +140,7 @@ def test_an_effect_is_durable_before_it_happens() -> None:
 
 
 def test_a_reader_who_leaves_cancels_the_model_call_and_the_run_is_stored_as_cancelled() -> None:
-    store = SqliteStore.open(None)
+    store = SqliteStore.open(None, clock=FakeClock())
     provider = ScriptedProvider(text_turn("a", "b", "c"))
 
     async def leave() -> list[RunEvent]:
@@ -179,14 +179,14 @@ def test_two_responses_made_from_one_parent_keep_their_own_context() -> None:
 
 
 def test_a_run_that_is_not_stored_leaves_nothing_behind() -> None:
-    store = SqliteStore.open(None)
+    store = SqliteStore.open(None, clock=FakeClock())
     batches = collect(runner(ScriptedProvider(text_turn("hi")), store=store), store=False)
     assert isinstance(batches[-1][-1], RunFinished)
     assert asyncio.run(store.unfinished()) == []
 
 
 def test_what_a_dead_process_left_is_settled_as_interrupted_not_as_completed() -> None:
-    store = SqliteStore.open(None)
+    store = SqliteStore.open(None, clock=FakeClock())
 
     async def die_and_recover() -> list[RunEvent]:
         await store.begin(

@@ -44,7 +44,7 @@ _TERMINAL = {
 _REASONS = {"length": "max_output_tokens"}
 
 # Events that a client of the Responses API is not shown (yet: approvals come with MCP).
-_UNSEEN = (Diagnostic, ToolCallExecuting, ApprovalRequested, ApprovalDecided)
+UNSEEN = (Diagnostic, ToolCallExecuting, ApprovalRequested, ApprovalDecided)
 
 
 class _Handlers(dict[type, Any]):
@@ -102,7 +102,7 @@ class ResponsesRenderer:
         self._writer.write("response.created", {"response": self.response})
         self._writer.write("response.in_progress", {"response": self.response})
         self._handlers.update(self._items.handlers)
-        self._handlers.update(dict.fromkeys(_UNSEEN, _nothing))
+        self._handlers.update(dict.fromkeys(UNSEEN, _nothing))
         self._handlers.update({TurnFinished: self._turn_ended, TurnFailed: self._turn_ended})
         self._handlers[RunFinished] = self._run_finished
         del self._handlers[RunStarted]

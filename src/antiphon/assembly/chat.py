@@ -1,0 +1,432 @@
+"""A chat-completions answer, streamed or whole, as events. Sans-IO: bytes in, events out.
+
+    bytes ─ SSEDecoder ─ decode ─ chunk ─┬─ Choice 0 ─┬─ Speech      text, reasoning, refusal: one open at a time
+                                         ├─ Choice 1  └─ ToolCalls   all open until the end
+                                         └─ UsageMeter, provider_data, errors
+
+The stream ends in one of four ways, and the first that happens decides:
+
+=====================  =====================================================================
+an error               in a chunk, in an ``error`` event, or as the whole body: `TurnFailed`
+``[DONE]``             complete, even where no finish reason was sent (Q38)
+end, finish reason     complete (Q40)
+end, nothing said      cut off: `TurnFailed`, may be retried (Q39)
+=====================  =====================================================================
+
+Nothing is final before that: a finish reason may be followed by more (Q42-Q44), a call by more of its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from antiphon.assembly import citations, errors
+from antiphon.assembly.choice import Choice, Ending
+from antiphon.assembly.decode import decode, decode_leniently
+from antiphon.assembly.emission import Emission
+from antiphon.assembly.errors import UpstreamFailure
+from antiphon.assembly.usage import UsageMeter
+from antiphon.dialects import OPENAI, Dialect
+from antiphon.errors import AntiphonError, EventTooLarge, InvalidEvent, LimitExceeded, TruncatedStream
+from antiphon.events import ErrorInfo, ModelEvent, TurnFailed, TurnFinished
+from antiphon.sse import SSEDecoder
+from antiphon.wire.chat import ChatChunk
+
+DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
+MAX_CHOICES = 128
+_MAX_HEAD_BYTES = 4096
+_MAX_KEPT_KEYS = 256
+
+# Keys of a chunk that never go into provider_data: they are read, or mean nothing to anyone (Q99).
+_READ_KEYS = frozenset({"choices", "usage", "error", "object", "created", "obfuscation"})
+# Keys that say the same on every chunk: the first value that is not empty stands (Q51, Q56).
+_LATCHED_KEYS = frozenset({"id", "model", "service_tier", "system_fingerprint", "provider"})
+
+_BOM = b"\xef\xbb\xbf"
+
+Form = Literal["unknown", "events", "json", "page"]
+
+
+class ChatAssembler:
+    """Turns one upstream answer into events, whatever shape it comes in.
+
+    ``offered`` are the tools of the request, by name, with their JSON schemas: what a call can be told by.
+    ``n`` is the number of choices asked for, if known: with 1, everything belongs to choice 0 (Q53, Q55).
+    The events end with exactly one `TurnFinished` or `TurnFailed`; after it, `feed`, `finish` and `fail` give nothing.
+    Nothing is raised: an answer that cannot be read is a failed one.
+    """
+
+    def __init__(
+        self,
+        *,
+        turn: int = 0,
+        dialect: Dialect = OPENAI,
+        offered: Mapping[str, Any] | None = None,
+        n: int | None = None,
+        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    ) -> None:
+        self._dialect = dialect
+        self._offered = offered or {}
+        self._n = n
+        self._max_body_bytes = max_body_bytes
+        self._size = 0
+        self._form: Form = "unknown"
+        self._head = b""  # how the body begins, until it has shown that it is a stream
+        self._body: list[bytes] = []  # what waits: for the form to be known, or for the end of a JSON body
+        self._sse = SSEDecoder()
+        self._saw_event = False
+        self._emission = Emission(turn)
+        self._choices: dict[int, Choice] = {}
+        self._usage = UsageMeter()
+        self._vendor_usage: dict[str, Any] | None = None
+        self._latched: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._plain = _READ_KEYS  # keys of a chunk that need no look: grows as values are latched
+        self._over = False
+
+    # --- bytes ---------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Take bytes of the body as they arrive; give the events they complete, in order."""
+        if self._over:
+            return []
+        events = self._emission.events = []
+        try:
+            room = self._max_body_bytes - self._size
+            self._size += len(data)
+            self._take_bytes(data if room >= len(data) else data[:room])
+            if room < len(data):
+                raise LimitExceeded(
+                    "body_bytes", f"The upstream's answer is larger than the limit of {self._max_body_bytes:,} bytes."
+                )
+        except AntiphonError as error:
+            self._fail(_failure(error))
+        return events
+
+    def finish(self) -> list[ModelEvent]:
+        """The body has ended: close what is open and say how the turn ended."""
+        if self._over:
+            return []
+        events = self._emission.events = []
+        try:
+            if self._form == "json":
+                self._take_body(b"".join(self._body).removeprefix(_BOM))
+            elif self._form == "events":
+                self._take_last(self._sse.flush())
+            if not self._over:
+                self._end(is_done=False)
+        except AntiphonError as error:
+            self._fail(_failure(error))
+        return events
+
+    def fail(self, error: ErrorInfo, *, retryable: bool) -> list[ModelEvent]:
+        """The body will not go on: close what is open as incomplete."""
+        if self._over:
+            return []
+        events = self._emission.events = []
+        self._fail(UpstreamFailure(error, retryable))
+        return events
+
+    def _take_bytes(self, data: bytes) -> None:
+        if not self._saw_event and self._form != "json" and len(self._head) < _MAX_HEAD_BYTES:
+            self._head += data[: _MAX_HEAD_BYTES - len(self._head)]
+        if self._form == "unknown":
+            self._body.append(data)
+            self._form = _sniff(self._head)
+            if self._form != "unknown":
+                data = b"".join(self._body)
+                self._body.clear()
+        if self._form == "events":
+            self._take_events(self._sse.feed(data))
+        elif self._form == "json":
+            self._body.append(data)
+
+    def _take_body(self, body: bytes) -> None:
+        """A JSON body where a stream was expected, or was not: an answer, an error, or chunks one after the other."""
+        try:
+            values = [decode(body)]
+        except (ValueError, RecursionError):
+            values, quirk = decode_leniently(body)
+            self._emission.note(quirk, body[:200], "read a body that is not one JSON value")
+        for value in values:
+            self._take_value(value)
+        if not self._over:
+            self._end(is_done=len(values) == 1)
+
+    def _take_events(self, events: list[Any]) -> None:
+        for data, name in events:
+            if self._over:
+                return
+            if name != "error" and data[:1] == b"{":
+                try:
+                    chunk = decode(data)
+                except (ValueError, RecursionError):
+                    self._take_odd(data, name)
+                else:
+                    self._saw_event = True
+                    self._take_chunk(chunk)
+            else:
+                self._take_odd(data, name)
+
+    def _take_last(self, events: list[Any]) -> None:
+        """The event that was open when the body ended: whole, but for its last line break, or torn (Q97)."""
+        try:
+            self._take_events(events)
+        except InvalidEvent as error:
+            self._emission.note("Q97", error.message, "ignored an event that was cut off")
+
+    def _take_odd(self, data: bytes, name: str) -> None:
+        """Data that is no chunk at first sight."""
+        text = data.strip()
+        if text == b"[DONE]":
+            self._saw_event = True
+            self._end(is_done=True)
+        elif name == "error":
+            self._saw_event = True
+            self._take_error_event(text)
+        elif text[:1] == b":" or text in (b"", b'""', b"null"):
+            self._emission.note("Q94", data, "ignored an event that says nothing")
+        else:
+            self._saw_event = True
+            values, quirk = decode_leniently(text)
+            self._emission.note(quirk, text[:200], f"read {len(values)} JSON values from a damaged event")
+            for value in values:
+                self._take_value(value)
+
+    def _take_error_event(self, text: bytes) -> None:
+        try:
+            body: Any = decode(text)
+        except (ValueError, RecursionError):
+            body = text
+        if isinstance(body, dict) and isinstance(body.get("error"), dict):
+            recovered = body["error"].get("failed_generation")
+            if recovered:
+                self._emission.note("Q85", recovered, "the upstream refused what the model wrote")
+        self._fail(errors.read_error(None, (), body))
+
+    # --- chunks --------------------------------------------------------------------------------
+
+    def _take_value(self, value: object) -> None:
+        if self._over:
+            return
+        if type(value) is list:
+            for entry in value:
+                self._take_value(entry)
+        elif type(value) is dict:
+            self._take_chunk(value)
+        elif value not in (None, ""):
+            raise InvalidEvent(f"The upstream sent {value!r:.100} where a chunk was expected.")
+
+    def take_chunk(self, chunk: ChatChunk) -> list[ModelEvent]:
+        """Take one chunk that was decoded already."""
+        if self._over:
+            return []
+        events = self._emission.events = []
+        self._saw_event = True
+        try:
+            self._take_value(chunk)
+        except AntiphonError as error:
+            self._fail(_failure(error))
+        return events
+
+    def _take_chunk(self, chunk: dict[str, Any]) -> None:
+        choices = chunk.get("choices")
+        if self._plain.issuperset(chunk) and chunk.get("usage") is None and not chunk.get("error"):
+            if type(choices) is list and len(choices) == 1:
+                choice = choices[0]
+                if type(choice) is dict:
+                    index = choice.get("index")
+                    state = self._choices.get(index) if type(index) is int else None
+                    if state is not None and state.take_more(choice):
+                        return
+        else:
+            self._take_envelope(chunk)
+        if type(choices) is list:
+            for position, choice in enumerate(choices):
+                if type(choice) is dict:
+                    self._take_choice(choice, position)
+        if (failure := errors.find_error(chunk)) is not None:
+            self._fail(failure)
+
+    def _take_choice(self, choice: dict[str, Any], position: int) -> None:
+        index = choice.get("index")
+        if type(index) is not int or index < 0:
+            index = position
+        if self._n == 1 and index != 0:
+            self._emission.note("Q53", index, "one choice was asked for: took this for choice 0")
+            index = 0
+        state = self._choices.get(index)
+        if state is None:
+            if len(self._choices) >= MAX_CHOICES:
+                raise LimitExceeded("choices", f"The upstream sent more than {MAX_CHOICES} choices in one answer.")
+            state = self._choices[index] = Choice(index, self._emission, self._dialect, self._offered)
+        state.take(choice)
+        usage = choice.get("usage")
+        if type(usage) is dict:
+            self._usage.take(usage)
+        if choice.get("error"):
+            self._fail(errors.read_error(None, (), choice))
+
+    def _take_envelope(self, chunk: dict[str, Any]) -> None:
+        """What a chunk says beside its choices."""
+        usage = chunk.get("usage")
+        if type(usage) is dict:
+            self._usage.take(usage)
+        for key, value in chunk.items():
+            if key in _LATCHED_KEYS:
+                if value and key not in self._latched:
+                    self._latched[key] = value
+                    self._plain |= {key}
+                    if key == "id" and type(value) is str:
+                        self._emission.upstream_id = value
+            elif key not in _READ_KEYS and value is not None:
+                if key == "x_groq" and type(value) is dict and type(value.get("usage")) is dict:
+                    self._vendor_usage = value["usage"]
+                if key in self._extra or len(self._extra) < _MAX_KEPT_KEYS:
+                    self._extra[key] = value
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _end(self, *, is_done: bool) -> None:
+        """The body has ended, or says it has."""
+        if not self._choices:
+            self._fail(self._no_answer())
+            return
+        if not is_done and any(choice.finish_reason is None for choice in self._choices.values()):
+            self._fail(_failure(TruncatedStream("The upstream's answer stopped before it was finished.")))
+            return
+        if self._vendor_usage is not None and not self._usage:
+            self._usage.take(self._vendor_usage, is_vendors=True)
+        self._cite_sources()
+        endings = {index: choice.end(failed=False) for index, choice in sorted(self._choices.items())}
+        self._over = True
+        ending = endings.get(0) or next(iter(endings.values()))
+        if ending.reason == "error":
+            self._close_failed(_failed_by_model(ending.word))
+        elif not ending.has_output and self._dialect.empty_answer_fails:
+            self._close_failed(_empty_answer())
+        else:
+            self._close_finished(ending, endings)
+
+    def _no_answer(self) -> UpstreamFailure:
+        if self._form == "json":
+            return errors.read_error(None, (), self._extra)
+        if self._saw_event:
+            return UpstreamFailure(
+                ErrorInfo(code="upstream_protocol_error", message="The upstream's answer has no choices in it."), True
+            )
+        body = self._head
+        if not body.strip():
+            return _failure(TruncatedStream("The upstream's answer is empty."))
+        self._emission.note("Q86", body[:200], "took the body for an error page")
+        return errors.read_error(None, (), body)
+
+    def _cite_sources(self) -> None:
+        found = citations.from_sources(self._extra.get("citations"), self._extra.get("search_results"))
+        choice = self._choices.get(0)
+        if not found or choice is None:
+            return
+        self._emission.note("Q60", found[0]["url"], "took the sources of the answer for citations of its text")
+        for annotation in found:
+            choice.speech.annotate(annotation)
+
+    def _close_finished(self, ending: Ending, endings: dict[int, Ending]) -> None:
+        self._explain(ending)
+        provider_data = dict(self._extra)
+        for key in ("service_tier", "system_fingerprint", "provider"):
+            if key in self._latched:
+                provider_data[key] = self._latched[key]
+        if ending.word != ending.reason:
+            provider_data["finish_reason"] = ending.word
+        kept = {str(index): choice.extra for index, choice in sorted(self._choices.items()) if choice.extra}
+        if kept:
+            provider_data["choices"] = kept
+        self._emission.events.append(
+            TurnFinished(
+                turn=self._emission.turn,
+                finish_reason=ending.reason,
+                other_finish_reasons={index: other.reason for index, other in endings.items() if other is not ending},
+                usage=self._usage.usage,
+                upstream_id=_text(self._latched.get("id")),
+                upstream_model=_text(self._latched.get("model")),
+                provider_data=provider_data,
+            )
+        )
+
+    def _explain(self, ending: Ending) -> None:
+        if ending.word is None:
+            self._emission.note("Q38", None, f"no finish reason was sent: inferred {ending.reason}")
+        elif ending.word != ending.reason:
+            quirk = (
+                "Q37" if ending.reason in ("tool_calls", "stop") and ending.word in ("stop", "tool_calls") else "Q45"
+            )
+            self._emission.note(quirk, ending.word, f"finish reason taken for {ending.reason}")
+        if not ending.has_output:
+            self._emission.note("Q46", ending.word, "the answer is empty")
+        elif ending.only_reasoning:
+            self._emission.note("Q69", ending.word, "the answer has reasoning and nothing else")
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        if self._over:
+            return
+        self._over = True
+        for _, choice in sorted(self._choices.items()):
+            choice.end(failed=True)
+        self._close_failed(failure)
+
+    def _close_failed(self, failure: UpstreamFailure) -> None:
+        self._emission.events.append(
+            TurnFailed(
+                turn=self._emission.turn, error=failure.error, retryable=failure.retryable, usage=self._usage.usage
+            )
+        )
+
+
+def assemble(
+    body: bytes, *, turn: int = 0, dialect: Dialect = OPENAI, offered: Mapping[str, Any] | None = None
+) -> list[ModelEvent]:
+    """The events of a whole body, in the same way as those of a streamed one."""
+    assembler = ChatAssembler(turn=turn, dialect=dialect, offered=offered)
+    return assembler.feed(body) + assembler.finish()
+
+
+def assemble_chunks(
+    chunks: Iterable[ChatChunk], *, turn: int = 0, dialect: Dialect = OPENAI, offered: Mapping[str, Any] | None = None
+) -> list[ModelEvent]:
+    """The events of chunks that were decoded already, as logs and recordings of SDK objects keep them.
+
+    Such logs have no ``[DONE]``: an answer with a finish reason is complete.
+    """
+    assembler = ChatAssembler(turn=turn, dialect=dialect, offered=offered)
+    events = [event for chunk in chunks for event in assembler.take_chunk(chunk)]
+    return events + assembler.finish()
+
+
+def _failure(error: AntiphonError) -> UpstreamFailure:
+    retryable = not isinstance(error, LimitExceeded | EventTooLarge)
+    return UpstreamFailure(ErrorInfo(code=error.code, message=error.message), retryable)
+
+
+def _failed_by_model(word: str | None) -> UpstreamFailure:
+    message = f"The upstream ended its answer with finish_reason {word!r} and said no more."
+    return UpstreamFailure(ErrorInfo(code="upstream_error", message=message, upstream_code=word), True)
+
+
+def _empty_answer() -> UpstreamFailure:
+    message = "The upstream finished without any text, reasoning or tool call."
+    return UpstreamFailure(ErrorInfo(code="upstream_protocol_error", message=message), True)
+
+
+def _sniff(head: bytes) -> Form:
+    """What a body is, by its first bytes (Q86, Q87)."""
+    if _BOM.startswith(head):
+        return "unknown"
+    first = head.removeprefix(_BOM).lstrip()[:1]
+    if not first and len(head) < _MAX_HEAD_BYTES:
+        return "unknown"
+    return {b"{": "json", b"[": "json", b"<": "page"}.get(first, "events")  # type: ignore[return-value]
+
+
+def _text(seen: object) -> str | None:
+    return seen if isinstance(seen, str) and seen else None

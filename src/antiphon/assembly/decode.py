@@ -1,0 +1,93 @@
+"""The data of one event, or a whole body, as the JSON objects it holds.
+
+Upstreams split characters that the tokenizer split (Q95), put two objects into one event (Q98), and send JSON that is
+not quite JSON. What can be read without guessing is read; everything else is `InvalidEvent`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from antiphon.errors import InvalidEvent
+
+# A value nested deeper could not be written to a journal again: every JSON library stops somewhere near 1000.
+MAX_DEPTH = 128
+
+_decode = msgspec.json.Decoder().decode
+_raw_decode = json.JSONDecoder(strict=False).raw_decode
+_BLANK = " \t\r\n"
+
+
+def decode(data: bytes) -> Any:
+    """The one JSON value of ``data``.
+
+    Raises:
+        ValueError, RecursionError: it is not exactly one well-formed value, or it is nested too deep.
+    """
+    value = _decode(data)
+    # The count of brackets bounds the depth and costs almost nothing; text full of brackets is measured.
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise RecursionError
+    return value
+
+
+def decode_leniently(data: bytes) -> tuple[list[Any], str]:
+    """All JSON values of ``data``, one after the other, and the quirk that made this necessary.
+
+    Raises:
+        InvalidEvent: there is something in it that is no JSON.
+    """
+    quirk = "Q98"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text, quirk = data.decode("utf-8", "replace"), "Q95"
+    values: list[Any] = []
+    at = 0
+    try:
+        while rest := text[at:].lstrip(_BLANK):
+            at = len(text) - len(rest)
+            value, at = _raw_decode(text, at)
+            if _depth(value) > MAX_DEPTH:
+                raise RecursionError
+            values.append(value)
+        # Half a surrogate pair is legal JSON and no legal text.
+        values = _decode(json.dumps(values, allow_nan=False).encode().decode()) if values else []
+    except msgspec.DecodeError:
+        values, quirk = _without_surrogates(values), "Q95"
+    except RecursionError:
+        raise InvalidEvent(f"The upstream sent JSON nested deeper than {MAX_DEPTH} levels.") from None
+    except ValueError:
+        raise InvalidEvent(f"The upstream sent an event that is not JSON: {_excerpt(text)}") from None
+    return values, quirk
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(entry) for key, entry in value.items()}
+    return value
+
+
+def _depth(value: Any) -> int:
+    """How deep a value is nested; stops counting beyond the limit."""
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        depth += 1
+    return depth
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:119] + "…")
