@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from antiphon.store.sqlite import SqliteStore
 
 from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits, ToolCall
@@ -24,6 +23,7 @@ from antiphon.events import (
     TurnFailed,
     TurnStarted,
 )
+from antiphon.store.sqlite import SqliteStore
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
 from antiphon.wire.responses import decode_request
 

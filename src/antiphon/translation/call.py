@@ -41,7 +41,7 @@ class ChatCall(Struct, kw_only=True):
         restored: list[ModelEvent] = []
         for event in events:
             if isinstance(event, ToolCallStarted):
-                restored.append(self._started(event))
+                restored.extend(self._started(event))
             elif isinstance(event, ToolCallDelta) and event.block in self.held:
                 continue
             elif isinstance(event, ToolCallFinished) and event.block in self.held:
@@ -50,13 +50,18 @@ class ChatCall(Struct, kw_only=True):
                 restored.append(event)
         return restored
 
-    def _started(self, event: ToolCallStarted) -> ToolCallStarted:
+    def _started(self, event: ToolCallStarted) -> list[ModelEvent]:
         tool = self.renamed.get(event.name)
         if tool is None:
-            return event
+            return [event]
         if tool.kind == "custom":
             self.held[event.block] = tool
-        return structs.replace(event, name=tool.name, namespace=tool.namespace, kind=tool.kind)
+        events: list[ModelEvent] = []
+        if event.name == tool.name and tool.namespace is not None:
+            done = f"taken as {tool.flat_name}, the only tool of that name"
+            events.append(Diagnostic(quirk="R24", seen=f"call of {event.name}", done=done))
+        events.append(structs.replace(event, name=tool.name, namespace=tool.namespace, kind=tool.kind))
+        return events
 
 
 def _finished(event: ToolCallFinished, tool: Tool) -> list[ModelEvent]:

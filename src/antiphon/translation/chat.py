@@ -62,7 +62,7 @@ def to_chat(
         body=body,
         offered={name: offer.schemas[name] for name in offer.functions},
         diagnostics=notes.diagnostics(),
-        renamed={wire: tool for wire, tool in offer.tools.items() if tool.kind == "custom" or tool.name != wire},
+        renamed=offer.renamed(),
     )
 
 

@@ -46,7 +46,7 @@ class CallIds:
     def _hashed(self, text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
         if self._rules.call_ids != "alphanumeric_9":
-            return f"call_{digest.hexdigest()[:24]}"
+            return f"call_{digest.hexdigest()[:24]}"[-self._rules.max_call_id_length :]
         number = int.from_bytes(digest.digest()[:8])
         letters = []
         for _ in range(9):

@@ -24,6 +24,8 @@ ChatMessage = dict[str, Any]
 
 _INTERRUPTED = "[The call was interrupted: there is no output.]"
 _SYSTEM_ROLES = ("system", "developer")
+# What provider data may not replace; a residual `index` is refused by strict servers (Q36).
+_CALL_FIELDS = frozenset({"id", "type", "function", "index"})
 
 
 class _Call(Struct, kw_only=True):
@@ -35,6 +37,7 @@ class _Call(Struct, kw_only=True):
     provider_data: dict[str, Any] = {}
     output: Any = None
     is_answered: bool = False
+    is_whole: bool = True
 
 
 class _AssistantTurn(Struct):
@@ -84,6 +87,9 @@ class Transcript:
                 messages += self._turn_messages(entry, ids)
             else:
                 messages.append(entry)
+        if not messages:
+            self._notes.add("R36", seen="no input", done="sent as an empty user message: a chat needs one")
+            messages.append({"role": "user", "content": ""})
         return place_system_messages(messages, self._rules, self._notes)
 
     # --- items -------------------------------------------------------------------------------
@@ -108,7 +114,13 @@ class Transcript:
     def _add_call(self, item: Item, kind: str, name: str, arguments: str) -> None:
         turn = self._open_turn()
         call_id = _call_id(item)
-        call = _Call(call_id=call_id, name=self._wire_name(item, kind, name), arguments=self._json(arguments))
+        call = _Call(
+            call_id=call_id,
+            name=self._wire_name(item, kind, name),
+            arguments=arguments,
+            provider_data=self._provider_data(item),
+            is_whole=item.get("status") != "incomplete",
+        )
         turn.calls.append(call)
         if item["type"] == "mcp_call":  # run by a server: call and output are one item
             call.output, call.is_answered = item.get("output") or item.get("error") or "", True
@@ -138,6 +150,16 @@ class Transcript:
         # A tool of the past that is no longer offered: nothing has to find back from it.
         return wire or wire_safe(f"{namespace}__{name}" if namespace else name, self._rules.max_name_length)
 
+    def _provider_data(self, item: Item) -> dict[str, Any]:
+        """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
+        private = item.get("antiphon")
+        if not isinstance(private, dict) or not isinstance(private.get("provider_data"), dict):
+            return {}
+        if self._upstream not in (None, private.get("upstream")):
+            self._notes.add("Q35", seen="signed tool call", done="signature not echoed: it belongs to another upstream")
+            return {}
+        return {name: value for name, value in private["provider_data"].items() if name not in _CALL_FIELDS}
+
     def _json(self, arguments: str) -> str:
         """Arguments that are JSON: chat templates parse them, and one bad call fails every later request (Q25)."""
         try:
@@ -152,6 +174,10 @@ class Transcript:
     # --- messages ----------------------------------------------------------------------------
 
     def _turn_messages(self, turn: _AssistantTurn, ids: CallIds) -> list[ChatMessage]:
+        cut = [call for call in turn.calls if not call.is_whole and not call.is_answered]
+        if cut:
+            self._notes.add("Q25", seen=f"incomplete call of {cut[0].name}", done="not shown: it never took place")
+            turn.calls = [call for call in turn.calls if call not in cut]
         if not turn.texts and not turn.calls:
             if turn.reasoning:
                 self._notes.add("R30", seen="reasoning without an answer", done="not echoed: no message to put it on")
@@ -165,7 +191,8 @@ class Transcript:
             {
                 "id": ids.assign(call.call_id, call.name),
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": call.name, "arguments": self._json(call.arguments)},
+                **call.provider_data,
             }
             for call in turn.calls
         ]

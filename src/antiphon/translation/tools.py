@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Literal
@@ -38,24 +39,36 @@ class Tool(Struct, frozen=True):
 
 
 class Offer(Struct):
-    """The tools of one request, by their names on the wire: whose they are, their definitions, their schemas."""
+    """The tools of one request, by their names on the wire: whose they are, their definitions, their schemas.
+
+    ``wires`` finds the name on the wire by kind, namespace and name.
+    """
 
     tools: dict[str, Tool]
+    wires: dict[tuple[str, str | None, str], str]
     functions: dict[str, dict[str, Any]]
     schemas: dict[str, dict[str, Any]]
 
     def wire_name(self, kind: str, name: str, namespace: str | None = None) -> str | None:
         """The wire name of an offered tool; where no namespace is given, the only tool of that name is meant."""
-        named = {wire: tool for wire, tool in self.tools.items() if tool.name == name}
-        for wanted in (
-            lambda tool: (tool.kind, tool.namespace) == (kind, namespace),
-            lambda tool: tool.namespace == namespace,
-            lambda tool: namespace is None,
-        ):
-            found = [wire for wire, tool in named.items() if wanted(tool)]
-            if len(found) == 1:
-                return found[0]
-        return name if namespace is None and name in self.tools else None
+        if (wire := self.wires.get((kind, namespace, name))) is not None:
+            return wire
+        if namespace is None and name in self.tools:
+            return name
+        near = [wire for wire, tool in self.tools.items() if tool.name == name and namespace in (None, tool.namespace)]
+        return near[0] if len(near) == 1 else None
+
+    def renamed(self) -> dict[str, Tool]:
+        """What must be restored in the answer, by the names a model may use.
+
+        That is the name on the wire, and for a tool in a namespace its bare name where it can mean nothing else.
+        """
+        renamed = {wire: tool for wire, tool in self.tools.items() if tool.kind == "custom" or tool.name != wire}
+        bare = Counter(tool.name for tool in self.tools.values())
+        for tool in list(renamed.values()):
+            if bare[tool.name] == 1 and tool.name not in self.tools:
+                renamed[tool.name] = tool
+        return renamed
 
     def restrict(self, wire_names: set[str]) -> None:
         """Take back the offer of all others."""
@@ -67,11 +80,12 @@ def offer_tools(tools: list[dict[str, Any]], items: list[Item], *, rules: ChatRu
     definitions: dict[Tool, dict[str, Any]] = {}
     for source in (tools, *_tools_of_items(items)):
         definitions.update(_flatten(source, notes))
-    offer = Offer(tools={}, functions={}, schemas={})
+    offer = Offer(tools={}, wires={}, functions={}, schemas={})
     for wire, tool in _named(list(definitions), rules.max_name_length).items():
         definition = definitions[tool]
         schema = _parameters(tool, definition)
         offer.tools[wire] = tool
+        offer.wires[tool.kind, tool.namespace, tool.name] = wire
         offer.schemas[wire] = schema
         offer.functions[wire] = _function(wire, tool, definition, schema, rules, notes)
     return offer
@@ -224,9 +238,10 @@ def choose(
         return {"type": "function", "function": {"name": named}}
     if named is not None:
         offer.restrict({named})
-        notes.add("Q105", seen=f"tool_choice {named}", done="only that tool is offered; calling it is not enforced")
     if mode == "required" and rules.tool_choices == "auto":
-        notes.add("Q105", seen="tool_choice required", done="sent as auto, which is all this upstream takes")
+        notes.add(
+            "Q105", seen=f"tool_choice {named or mode}", done="sent as auto: this upstream cannot be made to call"
+        )
         return "auto"
     return mode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,10 +28,16 @@ _TYPE_NAMES = {
 }
 _CODE_NAMES = {"str": "string", "int": "integer", "float": "decimal"}
 _LONGEST_SHOWN = 80
+_NO_CHOICES: Mapping[str, Iterable[str]] = {}
 
 
-def refusal(error: msgspec.ValidationError, value: object, path: str = "") -> InvalidRequest:
-    """The error for ``value``, found at ``path`` of the request, that did not convert."""
+def refusal(
+    error: msgspec.ValidationError, value: object, path: str = "", *, choices: Mapping[str, Iterable[str]] = _NO_CHOICES
+) -> InvalidRequest:
+    """The error for ``value``, found at ``path`` of the request, that did not convert.
+
+    ``choices`` are the values that some names take, so that a wrong one can be answered with the right ones.
+    """
     sentence = str(error)
     inner = found["path"] if (found := _PATH.search(sentence)) else ""
     # A value in an object of any keys has no path of its own; the object is named.
@@ -45,8 +51,7 @@ def refusal(error: msgspec.ValidationError, value: object, path: str = "") -> In
         return InvalidRequest(message, param=param, code="invalid_type")
     if bound := _BOUND.match(sentence):
         return _out_of_bounds(bound, param, _value_at(value, inner))
-    shown = _shown(_value_at(value, inner))
-    return InvalidRequest(f"Invalid value for '{param}': {shown}.", param=param, code="invalid_value")
+    return supported(_value_at(value, inner), choices.get(param.rpartition(".")[2], ()), param=param)
 
 
 def supported(value: object, values: Iterable[str], *, param: str) -> InvalidRequest:
@@ -56,12 +61,10 @@ def supported(value: object, values: Iterable[str], *, param: str) -> InvalidReq
         return InvalidRequest(
             f"Invalid type for '{param}': expected a string, but got {got} instead.", param=param, code="invalid_type"
         )
-    known = ", ".join(f"'{known}'" for known in values)
-    return InvalidRequest(
-        f"Invalid value for '{param}': {_shown(value)}. Supported values are: {known}.",
-        param=param,
-        code="invalid_value",
-    )
+    message = f"Invalid value for '{param}': {_shown(value)}."
+    if known := ", ".join(f"'{known}'" for known in values):
+        message += f" Supported values are: {known}."
+    return InvalidRequest(message, param=param, code="invalid_value")
 
 
 def _out_of_bounds(bound: re.Match[str], param: str, value: object) -> InvalidRequest:

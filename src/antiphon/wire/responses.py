@@ -11,7 +11,7 @@ minimum is 16.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -355,7 +355,18 @@ TOOL_TYPES: dict[str, type[Struct]] = {
 }
 
 
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "role": get_args(Role),
+    "tool_choice": get_args(ToolMode),
+    "truncation": get_args(Truncation),
+    "verbosity": get_args(Verbosity),
+}
+
 # --- decoding --------------------------------------------------------------------------------
+
+
+# A model must be told something.
+_SOURCES = ("input", "instructions", "previous_response_id", "conversation", "prompt")
 
 
 def decode_request(body: bytes) -> CreateResponse:
@@ -368,13 +379,20 @@ def decode_request(body: bytes) -> CreateResponse:
     try:
         request = msgspec.convert(raw, CreateResponse)
     except msgspec.ValidationError as error:
-        raise refusal(error, raw) from None
+        raise refusal(error, raw, choices=_CHOICES) from None
     request.raw = raw
     if request.previous_response_id is not None and request.conversation is not None:
         raise InvalidRequest(
             "Mutually exclusive parameters: 'previous_response_id' and 'conversation'. Send only one of them.",
             param="previous_response_id",
             code="mutually_exclusive_parameters",
+        )
+    if not any(getattr(request, name) is not None for name in _SOURCES):
+        raise InvalidRequest(
+            "Missing required parameter: 'input'. One of 'input', 'instructions', 'previous_response_id',"
+            " 'conversation' and 'prompt' must be given.",
+            param="input",
+            code="missing_required_parameter",
         )
     _check_tools(request.tools or [], "tools")
     input_items(request)
@@ -486,4 +504,4 @@ def _check(value: object, shape: type[Struct] | None, path: str) -> None:
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise refusal(error, value, path) from None
+        raise refusal(error, value, path, choices=_CHOICES) from None
