@@ -1,10 +1,29 @@
-"""A model call as chat choices: what `inspect` shows."""
+"""A model call as chat choices, as a completion, and as the chunks that amount to it."""
 
-from event_sequences import call, refuse, run, say, think, turn
+import json
+from typing import Any
 
-from antiphon.events import Event, TextDelta, TextStarted, ToolCallDelta, ToolCallStarted, TurnFinished
-from antiphon.rendering.chat import chat_choices
+import httpx2
+import openai
+import pytest
+from event_sequences import RUN, call, interleaved, refuse, run, run_started, runs, say, think, turn, usages
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from antiphon.events import (
+    ErrorInfo,
+    Event,
+    RunFinished,
+    TextDelta,
+    TextStarted,
+    ToolCallDelta,
+    ToolCallStarted,
+    TurnFinished,
+    Usage,
+)
+from antiphon.rendering.chat import DONE, ChatRenderer, chat_choices, chat_completion, sse
+
+ENDED = RunFinished(status="completed", finished_at_s=1)
 EMPTY = {
     "index": 0,
     "role": "assistant",
@@ -84,3 +103,112 @@ def test_of_several_turns_the_last_is_shown() -> None:
     (choice,) = chat_choices([*cut, *turn(0, *say("0.0", "Hallo"))])
     assert choice["content"] == "Hallo"
     assert chat_choices(run(*say("0.0", "x")))[0]["content"] == "x"
+
+
+# --- whole and in chunks ---------------------------------------------------------------------
+
+
+def client(events: list[Event]) -> openai.OpenAI:
+    """A client whose server streams these events."""
+    body = sse(ChatRenderer().render(events)) + DONE
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer))
+    return openai.OpenAI(api_key="none", base_url="http://antiphon.test/v1", http_client=http, max_retries=0)
+
+
+def accumulated(events: list[Event]) -> dict[str, Any]:
+    """What openai-python makes of the chunks."""
+    with client(events).chat.completions.stream(model="m", messages=[]) as stream:
+        return stream.get_final_completion().to_dict()
+
+
+def without_custom_calls(events: list[Event]) -> bool:
+    """openai-python 3.52 fails on custom calls in chat streams, its own server's too."""
+    return not any(isinstance(event, ToolCallStarted) and event.kind == "custom" for event in events)
+
+
+one_turn = st.builds(
+    lambda blocks, usage: [run_started(stream_options={"include_usage": True}), *turn(0, *blocks, usage=usage), ENDED],
+    interleaved(0).filter(without_custom_calls),
+    usages,
+)
+
+
+def comparable(completion: dict[str, Any]) -> list[Any]:
+    """What the two ways of answering have in common; openai-python's accumulator adds its own members."""
+    choices = []
+    for choice in completion["choices"]:
+        message = choice["message"]
+        calls = [
+            (call["id"], call["type"], call.get("function", call.get("custom"))["name"])
+            for call in message.get("tool_calls") or []
+        ]
+        said = [message.get(name) or None for name in ("content", "refusal", "reasoning_content")]
+        choices.append((choice["index"], choice["finish_reason"], calls, *said))
+    return choices
+
+
+@settings(max_examples=40)
+@given(one_turn)
+def test_the_accumulated_chunks_are_the_whole_completion(events: list[Event]) -> None:
+    whole, streamed = chat_completion(events), accumulated(events)
+    assert comparable(streamed) == comparable(whole)
+    assert streamed.get("usage") == whole["usage"]
+    assert {name: streamed[name] for name in ("id", "created", "model")} == {
+        name: whole[name] for name in ("id", "created", "model")
+    }
+
+
+@given(runs(), st.data())
+def test_the_chunks_do_not_depend_on_how_the_events_were_portioned(events: list[Event], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(events)))
+    renderer = ChatRenderer()
+    assert renderer.render(events[:at]) + renderer.render(events[at:]) == ChatRenderer().render(events)
+
+
+def test_a_completion_has_its_message_its_calls_and_its_usage() -> None:
+    usage = Usage(input_tokens=3, output_tokens=2, total_tokens=5, cached_tokens=1)
+    end = turn(0, *say("0.0", "Hi"), *call("0.1", "{}", name="add"), finish_reason="tool_calls", usage=usage)
+    completion = chat_completion([run_started(), *end, ENDED])
+    (choice,) = completion["choices"]
+    assert completion["id"] == "chatcmpl-" + RUN.removeprefix("resp_")
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "Hi",
+        "refusal": None,
+        "annotations": [],
+        "tool_calls": [{"id": "call_0.1", "type": "function", "function": {"name": "add", "arguments": "{}"}}],
+    }
+    assert completion["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
+
+
+def test_a_completion_without_calls_has_no_empty_list_of_them() -> None:
+    (choice,) = chat_completion(run(*say("0.0", "Hi")))["choices"]
+    assert "tool_calls" not in choice["message"]
+
+
+def test_usage_comes_only_if_it_was_asked_for() -> None:
+    for options, last in ({}, "choices"), ({"include_usage": True}, "usage"):
+        chunks = [json.loads(chunk) for chunk in ChatRenderer().render(run(*say("0.0", "x"), stream_options=options))]
+        assert ("usage" in chunks[-1]) is (last == "usage")
+        assert all("usage" in chunk for chunk in chunks) is (last == "usage")
+
+
+def test_a_failed_run_ends_with_the_error_that_openai_python_raises() -> None:
+    error = ErrorInfo(code="upstream_connection_lost", message="Cut.")
+    events = [
+        run_started(),
+        *turn(0, *say("0.0", "Ha"))[:-2],
+        RunFinished(status="failed", finished_at_s=1, error=error),
+    ]
+    with pytest.raises(openai.APIError, match="Cut"):
+        list(client(events).chat.completions.create(model="m", messages=[], stream=True))
+
+
+def test_a_completion_needs_the_start_of_its_run() -> None:
+    with pytest.raises(ValueError, match="RunStarted"):
+        chat_completion(turn(0))
