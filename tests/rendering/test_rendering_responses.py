@@ -197,6 +197,15 @@ def test_items_of_several_turns_go_on_in_order() -> None:
     assert output[2]["call_id"] == output[1]["call_id"]
 
 
+def test_a_background_run_is_queued_until_its_first_turn() -> None:
+    events = run(*say("0.0", "Hi"), background=True)
+    assert types(events)[:4] == ["created", "queued", "in_progress", "output_item.added"]
+    assert response_object(events[:1])["status"] == "queued"
+    assert response_object(events[:2])["status"] == "in_progress"
+    again = [*events[:-1], *turn(1, *say("1.0", "again")), events[-1]]
+    assert types(again).count("in_progress") == 1
+
+
 # --- text, calls -----------------------------------------------------------------------------
 
 
@@ -336,6 +345,8 @@ def test_events_that_are_no_legal_run_are_refused_by_name() -> None:
         ResponsesRenderer().render([*run(), TextStarted(block="0.0")])
     with pytest.raises(ValueError, match=r"block '0\.7', which is not open"):
         ResponsesRenderer().render([run_started(), TextDelta(block="0.7", text="x")])
+    with pytest.raises(ValueError, match=r"'0\.7' was started twice"):
+        ResponsesRenderer().render([run_started(), TextStarted(block="0.7"), TextStarted(block="0.7")])
 
 
 def test_every_event_type_has_a_handler_or_is_known_to_be_unseen() -> None:
