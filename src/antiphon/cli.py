@@ -79,7 +79,7 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
     """
     import msgspec
 
-    from antiphon.cassettes import view
+    import antiphon.cassettes.view as view
     from antiphon.errors import CassetteError
 
     failed = False

@@ -105,6 +105,7 @@ def _live(settings: Settings, clock: Clock) -> Transport:
     if settings.record is None:
         return upstreams
     try:
+        settings.record.parent.mkdir(parents=True, exist_ok=True)
         return Recorder(upstreams, settings.record, clock=clock)
     except OSError as error:
         raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
