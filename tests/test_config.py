@@ -113,6 +113,7 @@ def test_secrets_are_in_no_repr_and_no_message(load: Load) -> None:
         "[upstreams.a]\nbase_url = 'http://a'\napi_key = ['sk-secret']",
         "[upstreams.a]\nbase_url = 'http://a'\nheaders = {x = ['sk-secret']}",
         "[upstreams.a]\nbase_url = 'http://a'\nheaders = {x = \"sk-secret\\n\"}",
+        "[upstreams.a]\nbase_url = 'http://a'\napi_key_env = 'sk-secret'",
         "[upstreams.a]\nbase_url = 'http://me:sk-secret@a'",
         "[upstreams.a]\nbase_url = 'ftp://me:sk-secret@a'",
     ):
@@ -204,7 +205,7 @@ def test_recording_and_replaying_at_once_is_refused(load: Load) -> None:
         ("[upstreams.a]\nbase_url = 'http://a'\nname = 'x'", r"upstreams\.a\.name is not a setting"),
         ("[upstreams.a]\nbase_url = 'http://a'\nread_timeout_s = 0", r"read_timeout_s: 0 .* seconds above 0"),
         ("[upstreams.a]\nbase_url = 'http://a'\nheaders = {'a b' = 'c'}", r"upstreams\.a\.headers: 'a b' is no header"),
-        ("[upstreams.a]\nbase_url = 'http://a'\napi_key_env = 'NO'", r"a\.api_key_env names the variable 'NO', which"),
+        ("[upstreams.a]\nbase_url = 'http://a'\napi_key_env = 'NO'", r"a\.api_key_env names the variable NO, which"),
         ("[upstreams.a]\nbase_url = 'http://a'\napi_key_env = 'UP'\napi_key = 'k'", "exclude each other"),
         ("[models.x]\nmodel = 'm'", r"models\.x\.upstream is missing"),
         ("[models.x]\nupstream = 'defalt'\nmodel = 'm'", r"no upstream 'defalt'. Did you mean 'default'?"),
@@ -224,8 +225,10 @@ def test_flags_and_variables_are_named_in_their_errors(load: Load) -> None:
         load(port=99999)
     with pytest.raises(ConfigError, match=r"^--upstream: 'localhost:8080' is not allowed; it must be a URL"):
         load(upstream="localhost:8080")
-    with pytest.raises(ConfigError, match=r"^--api-key-env names the variable 'NO', which is not set"):
+    with pytest.raises(ConfigError, match=r"^--api-key-env names the variable NO, which is not set"):
         load(api_key_env="NO")
+    with pytest.raises(ConfigError, match=r"^ANTIPHON_RECORD: 'null' is not allowed; it must be a path"):
+        load(env={"ANTIPHON_RECORD": "null"})
     with pytest.raises(ConfigError, match=r"^--prot is not a setting. Did you mean 'port'"):
         load(prot=1)
 

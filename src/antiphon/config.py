@@ -277,6 +277,8 @@ def _checked(name: str, hint: Any, given: _Given) -> Any:
             raise ValueError
         return (given.toml_dir or Path()) / os.path.expanduser(value)
 
+    if str(given.value).lower() == "null":  # which msgspec takes for None where text is converted
+        raise _refused(name, given)
     try:
         return msgspec.convert(given.value, hint, strict=given.toml_dir is not None, dec_hook=to_path)
     except msgspec.ValidationError as error:
@@ -337,7 +339,9 @@ def _upstream(name: str, given: Mapping[str, _Given], env: Mapping[str, str], *,
             raise ConfigError(f"{source} and api_key exclude each other. Drop one of them.")
         api_key = env.get(upstream.api_key_env, "").strip() or None
         if needs_keys and not api_key:
-            raise ConfigError(f"{source} names the variable {upstream.api_key_env!r}, which is not set. Set it first.")
+            # Some put the key itself there; it must not be shown.
+            name = upstream.api_key_env if upstream.api_key_env.isupper() else "(not shown: it may be a key)"
+            raise ConfigError(f"{source} names the variable {name}, which is not set. Set it, or name another.")
     for header, value in upstream.headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header) or not value.isprintable():
             raise ConfigError(f"{given['headers'].source}: {header!r} is no header name, or its value is not one line.")

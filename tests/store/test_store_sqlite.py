@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -229,6 +230,24 @@ def test_closing_waits_for_what_was_handed_over(tmp_path: Path) -> None:
         assert len(await store.unfinished()) == 20
 
     on_disk(tmp_path, check)
+
+
+def test_what_was_handed_over_is_written_though_its_caller_is_cancelled() -> None:
+    async def body() -> None:
+        async with opened(None) as store:
+            await begin(store, "r")
+            turn = threading.Event()
+            waiting = asyncio.ensure_future(store._database.transact(lambda _: turn.wait(10)))
+            write = asyncio.ensure_future(store.finish("ada", "r", [finished()], finished(), output_items=[]))
+            await asyncio.sleep(0)  # both have handed their work over
+            write.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await write
+            turn.set()
+            assert await waiting
+            assert await store.unfinished() == []
+
+    asyncio.run(body())
 
 
 def test_a_journal_must_end_with_what_finishes_it() -> None:

@@ -68,7 +68,8 @@ class Database:
     async def transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """What ``work`` returns, once everything it wrote is committed; when it raises, nothing of it is kept.
 
-        Cancelling the caller does not undo work that has begun.
+        Work that was handed over is done, even if its caller is cancelled meanwhile: a run's end must not depend on
+        how long the queue was when its client left.
 
         Raises:
             StoreError: SQLite failed, or the database was closed.
@@ -94,7 +95,7 @@ class Database:
         except RuntimeError as error:  # the thread was shut down
             raise StoreError("The store is closed.") from error
         with driver_errors(self._name):
-            return await asyncio.wrap_future(future)
+            return await asyncio.shield(asyncio.wrap_future(future))
 
 
 @contextmanager
