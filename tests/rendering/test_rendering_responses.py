@@ -29,7 +29,7 @@ from antiphon.events import (
 from antiphon.rendering.fold import fold
 from antiphon.rendering.frames import FrameWriter
 from antiphon.rendering.items import ItemBuilder, output_items, public
-from antiphon.rendering.responses import DONE, UNSEEN, ResponsesRenderer, response_object, sse
+from antiphon.rendering.responses import DONE, UNSEEN, Frame, ResponsesRenderer, response_object, sse
 from antiphon.sse import SSEDecoder
 
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
@@ -79,12 +79,20 @@ def test_every_item_is_announced_once_and_closed_once_in_the_order_of_the_output
 
 @given(runs(), st.data())
 def test_the_bytes_do_not_depend_on_how_the_events_were_portioned(events: list[Event], data: st.DataObject) -> None:
-    whole = ResponsesRenderer().render(events)
     cuts = data.draw(st.lists(st.integers(0, len(events))))
-    edges = [0, *sorted(cuts), len(events)]
     renderer = ResponsesRenderer()
-    assert [frame for a, b in itertools.pairwise(edges) for frame in renderer.render(events[a:b])] == whole
-    assert ResponsesRenderer().render(events) == whole
+    frames: list[Frame] = []
+    for a, b in itertools.pairwise([0, *sorted(cuts), len(events)]):
+        frames += renderer.render(events[a:b])
+        assert renderer.response.get("id") == (RUN if b else None)  # looking at it changes nothing
+    assert frames == ResponsesRenderer().render(events)
+
+
+@given(runs())
+def test_a_journal_that_was_stored_renders_to_the_same_bytes(events: list[Event]) -> None:
+    stored = msgspec.json.decode(msgspec.json.encode(events), type=list[RunEvent])
+    assert sse(ResponsesRenderer().render(stored)) == sse(ResponsesRenderer().render(events))
+    assert output_items(stored, RUN) == output_items(events, RUN)
 
 
 # --- order -----------------------------------------------------------------------------------
@@ -195,6 +203,15 @@ def test_items_of_several_turns_go_on_in_order() -> None:
     assert [item["type"] for item in output] == ["message", "function_call", "function_call_output", "message"]
     assert output[2]["output"] == "42"
     assert output[2]["call_id"] == output[1]["call_id"]
+
+
+def test_a_background_run_is_queued_until_its_first_turn() -> None:
+    events = run(*say("0.0", "Hi"), background=True)
+    assert types(events)[:4] == ["created", "queued", "in_progress", "output_item.added"]
+    assert response_object(events[:1])["status"] == "queued"
+    assert response_object(events[:2])["status"] == "in_progress"
+    again = [*events[:-1], *turn(1, *say("1.0", "again")), events[-1]]
+    assert types(again).count("in_progress") == 1
 
 
 # --- text, calls -----------------------------------------------------------------------------
@@ -336,6 +353,8 @@ def test_events_that_are_no_legal_run_are_refused_by_name() -> None:
         ResponsesRenderer().render([*run(), TextStarted(block="0.0")])
     with pytest.raises(ValueError, match=r"block '0\.7', which is not open"):
         ResponsesRenderer().render([run_started(), TextDelta(block="0.7", text="x")])
+    with pytest.raises(ValueError, match=r"'0\.7' was started twice"):
+        ResponsesRenderer().render([run_started(), TextStarted(block="0.7"), TextStarted(block="0.7")])
 
 
 def test_every_event_type_has_a_handler_or_is_known_to_be_unseen() -> None:

@@ -129,7 +129,7 @@ class _ResponseLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     kind: Kind
-    fidelity: Fidelity = "wire"
+    fidelity: Fidelity
     started_at: datetime | None = None
     duration_ms: float | None = None
     tags: dict[str, str] = {}

@@ -64,10 +64,19 @@ def _where(request: Request) -> tuple[str, str]:
     return method, f"{name}?{urlencode(query)}" if query else name
 
 
+def _number(text: str) -> int | float:
+    """``1.0`` is ``1``: which of the two is written depends on the client's language."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_decode = msgspec.json.Decoder(float_hook=_number).decode
+
+
 def _body(request: Request) -> Any:
     """The body as a JSON value; as text with LF line ends, or bytes, where it is not JSON."""
     try:
-        return msgspec.json.decode(request.body)
+        return _decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:

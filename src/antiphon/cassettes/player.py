@@ -150,7 +150,7 @@ class Player:
         if not found:
             what = "has no recorded request to compare with; it can only be replayed with --match order"
         else:
-            rest = f" (and {len(found) - 1} more differences)" if len(found) > 1 else ""
+            rest = f" (and in {len(found) - 1} more places)" if len(found) > 1 else ""
             what = f"differs at {found[0]}{rest}"
         return CassetteMismatch(
             f"{self._name} holds no answer to this {_shown(request)}. The nearest, interaction {entry.index}, {what}."

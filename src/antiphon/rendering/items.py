@@ -15,7 +15,7 @@ else may see. `public` takes it off.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from antiphon.events import (
     AnnotationAdded,
@@ -41,6 +41,17 @@ from antiphon.events import (
     TurnStarted,
 )
 from antiphon.rendering.frames import DeltaTemplate, FrameWriter, delta_template
+from antiphon.rendering.shapes import (
+    CALLS,
+    FUNCTION,
+    RAW_REASONING,
+    REFUSAL,
+    STRICT_REASONING,
+    SUMMARY,
+    TEXT,
+    CallShape,
+    Framing,
+)
 from antiphon.wire.reasoning import Reasoning, seal
 from antiphon.wire.responses import Item
 
@@ -48,97 +59,6 @@ from antiphon.wire.responses import Item
 PRIVATE = "antiphon"
 
 Handlers = dict[type, Callable[[Any], None]]
-
-
-class _Framing(NamedTuple):
-    """How the text of one kind of block is streamed, and where it ends up.
-
-    ``text`` is the member that holds the whole text: of the ``done`` event, and of the part or item. ``repeated``
-    are further members of part or item that the ``done`` event shows.
-    """
-
-    delta: str
-    done: str
-    text: str
-    repeated: tuple[str, ...] = ()
-    delta_extra: dict[str, Any] | None = None
-    part: dict[str, Any] | None = None
-    parts: str = ""
-    part_event: str = ""
-    part_index: str = ""
-
-
-_TEXT = _Framing(
-    delta="response.output_text.delta",
-    done="response.output_text.done",
-    text="text",
-    repeated=("logprobs",),
-    delta_extra={"logprobs": []},
-    part={"type": "output_text", "text": ""},
-    parts="content",
-    part_event="response.content_part",
-    part_index="content_index",
-)
-_REFUSAL = _Framing(
-    delta="response.refusal.delta",
-    done="response.refusal.done",
-    text="refusal",
-    part={"type": "refusal", "refusal": ""},
-    parts="content",
-    part_event="response.content_part",
-    part_index="content_index",
-)
-# A model's thoughts as summary events: the only reasoning events that every client takes. openai-node throws on the
-# Open Responses names, and on the raw ones of OpenAI unless a content part frames them.
-_SUMMARY = _Framing(
-    delta="response.reasoning_summary_text.delta",
-    done="response.reasoning_summary_text.done",
-    text="text",
-    part={"type": "summary_text", "text": ""},
-    parts="summary",
-    part_event="response.reasoning_summary_part",
-    part_index="summary_index",
-)
-_RAW = _Framing(
-    delta="response.reasoning_text.delta",
-    done="response.reasoning_text.done",
-    text="text",
-    part={"type": "reasoning_text", "text": ""},
-    parts="content",
-    part_event="response.content_part",
-    part_index="content_index",
-)
-_STRICT = _RAW._replace(delta="response.reasoning.delta", done="response.reasoning.done")
-
-_ARGUMENTS = _Framing(
-    delta="response.function_call_arguments.delta",
-    done="response.function_call_arguments.done",
-    text="arguments",
-    repeated=("name",),
-)
-_INPUT = _Framing(
-    delta="response.custom_tool_call_input.delta",
-    done="response.custom_tool_call_input.done",
-    text="input",
-)
-
-
-class _CallShape(NamedTuple):
-    """What a kind of tool call looks like as an item, and what its result does."""
-
-    prefix: str
-    type: str
-    framing: _Framing
-    output_prefix: str
-
-
-# A result's type is its call's with "_output". Rows for mcp, file_search and web_search come with those tools; until
-# then they look like functions.
-_FUNCTION = _CallShape("fc", "function_call", _ARGUMENTS, "fco")
-_CALLS = {
-    "function": _FUNCTION,
-    "custom": _CallShape("ctc", "custom_tool_call", _INPUT, "ctco"),
-}
 
 
 class _OpenItem:
@@ -162,7 +82,7 @@ class _OpenBlock:
     position: dict[str, Any]
     template: DeltaTemplate
 
-    def __init__(self, owner: _OpenItem, framing: _Framing) -> None:
+    def __init__(self, owner: _OpenItem, framing: Framing) -> None:
         self.owner = owner
         self.framing = framing
         self.pieces: list[str] = []
@@ -192,12 +112,12 @@ class ItemBuilder:
         self.items: list[Item] = []
         self._writer = writer
         self._id_suffix = ""
-        self._reasoning = _RAW if raw_reasoning else _SUMMARY
+        self._reasoning = RAW_REASONING if raw_reasoning else SUMMARY
         self._seals_reasoning = False
         self._upstream: str | None = None
         self._open = _OpenBlocks()
         self._message: _OpenItem | None = None  # the message that text would still be added to
-        self._calls: dict[str, tuple[_CallShape, str]] = {}
+        self._calls: dict[str, tuple[CallShape, str]] = {}
         self._name(run)
         self.handlers: Handlers = {
             RunStarted: self.run_started,
@@ -207,7 +127,7 @@ class ItemBuilder:
             TextFinished: self._finished,
             AnnotationAdded: self._annotation_added,
             RefusalStarted: self._refusal_started,
-            RefusalDelta: self._delta,
+            RefusalDelta: self._refusal_delta,
             RefusalFinished: self._finished,
             ReasoningStarted: self._reasoning_started,
             ReasoningDelta: self._reasoning_delta,
@@ -228,7 +148,7 @@ class ItemBuilder:
         """Take the run's id and what its request says about reasoning."""
         self._name(event.run)
         if event.profile == "open-responses":
-            self._reasoning = _STRICT
+            self._reasoning = STRICT_REASONING
         self._seals_reasoning = "reasoning.encrypted_content" in (event.request.get("include") or ())
 
     def _name(self, run: str) -> None:
@@ -280,16 +200,16 @@ class ItemBuilder:
 
     # --- blocks ------------------------------------------------------------------------------
 
-    def _open_block(self, block_id: str, owner: _OpenItem, framing: _Framing) -> _OpenBlock:
+    def _open_block(self, block_id: str, owner: _OpenItem, framing: Framing) -> _OpenBlock:
+        if block_id in self._open:
+            raise ValueError(f"Block {block_id!r} was started twice.")
         block = self._open[block_id] = _OpenBlock(owner, framing)
         owner.blocks += 1
         return block
 
     def _add_part(self, block: _OpenBlock) -> None:
         owner, framing = block.owner, block.framing
-        part = dict(framing.part or {})
-        if framing is _TEXT:
-            part["annotations"], part["logprobs"] = [], []
+        part = framing.part() if framing.part else {}
         parts: list[dict[str, Any]] = owner.item.setdefault(framing.parts, [])
         position = {"item_id": owner.item["id"], "output_index": owner.index, framing.part_index: len(parts)}
         parts.append(part)
@@ -322,12 +242,12 @@ class ItemBuilder:
     # --- messages ----------------------------------------------------------------------------
 
     def _text_started(self, event: TextStarted) -> None:
-        self._start_in_message(event, _TEXT)
+        self._start_in_message(event, TEXT)
 
     def _refusal_started(self, event: RefusalStarted) -> None:
-        self._start_in_message(event, _REFUSAL)
+        self._start_in_message(event, REFUSAL)
 
-    def _start_in_message(self, event: TextStarted | RefusalStarted, framing: _Framing) -> None:
+    def _start_in_message(self, event: TextStarted | RefusalStarted, framing: Framing) -> None:
         if event.choice:
             self._open[event.block] = None
             return
@@ -350,7 +270,7 @@ class ItemBuilder:
         else:
             self._writer.write_delta(block.template, event.text)
 
-    def _delta(self, event: RefusalDelta) -> None:
+    def _refusal_delta(self, event: RefusalDelta) -> None:
         block = self._open[event.block]
         if block is not None:
             block.pieces.append(event.text)
@@ -415,7 +335,7 @@ class ItemBuilder:
         if event.choice:
             self._open[event.block] = None
             return
-        shape = _CALLS.get(event.kind, _FUNCTION)
+        shape = CALLS.get(event.kind, FUNCTION)
         fields = {"type": shape.type, "status": "in_progress", "call_id": event.call_id, "name": event.name}
         if event.namespace is not None:
             fields["namespace"] = event.namespace
@@ -445,13 +365,22 @@ class ItemBuilder:
         self._close_item(self._announce(shape.output_prefix, fields))
 
 
+class _Silence(FrameWriter):
+    """For when only the items are wanted."""
+
+    def write(self, type_: str, fields: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def write_delta(self, template: DeltaTemplate, delta: str) -> None:
+        """Do nothing."""
+
+
 def output_items(events: Iterable[RunEvent], run: str, *, raw_reasoning: bool = False) -> list[Item]:
     """The output items of a run as its response shows them (ids, order, statuses), with their private members.
 
     ``events`` may be any beginning of the journal; blocks still open then are ``in_progress``.
     """
-    writer = FrameWriter()
-    builder = ItemBuilder(writer, run=run, raw_reasoning=raw_reasoning)
+    builder = ItemBuilder(_Silence(), run=run, raw_reasoning=raw_reasoning)
     handlers = builder.handlers
     for event in events:
         if (handler := handlers.get(type(event))) is not None:

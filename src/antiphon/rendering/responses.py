@@ -1,5 +1,6 @@
 """A run's events as a Responses stream and as the Response object. The same events always give the same bytes.
 
+A stream begins with response.created and response.in_progress; a background run is ``queued`` until its first turn.
 Exactly one terminal event ends a stream, and it carries the Response object as ``GET`` shows it:
 
     completed    response.completed
@@ -26,6 +27,7 @@ from antiphon.events import (
     ToolCallExecuting,
     TurnFailed,
     TurnFinished,
+    TurnStarted,
     Usage,
 )
 from antiphon.rendering.echo import echoed
@@ -99,13 +101,28 @@ class ResponsesRenderer:
             "usage": None,
             **echoed(event.request),
         }
-        self._writer.write("response.created", {"response": self.response})
-        self._writer.write("response.in_progress", {"response": self.response})
         self._handlers.update(self._items.handlers)
         self._handlers.update(dict.fromkeys(UNSEEN, _nothing))
         self._handlers.update({TurnFinished: self._turn_ended, TurnFailed: self._turn_ended})
         self._handlers[RunFinished] = self._run_finished
         del self._handlers[RunStarted]
+        if self._response["background"]:
+            self._response["status"] = "queued"
+            self._show("response.created")
+            self._show("response.queued")
+            self._handlers[TurnStarted] = self._first_turn_started
+        else:
+            self._show("response.created")
+            self._show("response.in_progress")
+
+    def _show(self, type_: str) -> None:
+        self._writer.write(type_, {"response": self.response})
+
+    def _first_turn_started(self, event: TurnStarted) -> None:
+        self._response["status"] = "in_progress"
+        self._show("response.in_progress")
+        handler = self._handlers[TurnStarted] = self._items.handlers[TurnStarted]
+        handler(event)
 
     def _turn_ended(self, event: TurnFinished | TurnFailed) -> None:
         self._items.settle()
@@ -127,7 +144,7 @@ class ResponsesRenderer:
                 "code": error.code if error else "server_error",
                 "message": error.message if error else event.reason or "The run failed.",
             }
-        self._writer.write(_TERMINAL[event.status], {"response": self.response})
+        self._show(_TERMINAL[event.status])
         self._handlers.clear()
 
 
