@@ -158,6 +158,26 @@ def test_a_reader_who_leaves_cancels_the_model_call_and_the_run_is_stored_as_can
     assert finished.status == "cancelled"
 
 
+def test_a_reader_who_leaves_before_the_run_was_written_down_leaves_it_ended() -> None:
+    class SlowStore(SqliteStore):
+        async def begin(self, *args: Any, **fields: Any) -> None:
+            await super().begin(*args, **fields)
+            entered.set()
+            await go_on.wait()
+
+    async def leave() -> list[Any]:
+        task = asyncio.create_task(anext(runner(ScriptedProvider(text_turn("a")), store=store).run("me", request())))
+        await entered.wait()
+        task.cancel()
+        go_on.set()
+        await asyncio.wait([task])
+        return await store.unfinished()
+
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    store = SlowStore.open(None, clock=FakeClock())
+    assert asyncio.run(leave()) == []
+
+
 def test_a_run_beyond_its_time_fails_and_says_which_limit() -> None:
     batches = collect(runner(ScriptedProvider(text_turn("a", "b")), limits=Limits(timeout_s=-1)))
     finished = batches[-1][-1]

@@ -29,7 +29,7 @@ from antiphon.events import (
 from antiphon.rendering.fold import fold
 from antiphon.rendering.frames import FrameWriter
 from antiphon.rendering.items import ItemBuilder, output_items, public
-from antiphon.rendering.responses import DONE, UNSEEN, ResponsesRenderer, response_object, sse
+from antiphon.rendering.responses import DONE, UNSEEN, Frame, ResponsesRenderer, response_object, sse
 from antiphon.sse import SSEDecoder
 
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
@@ -79,12 +79,20 @@ def test_every_item_is_announced_once_and_closed_once_in_the_order_of_the_output
 
 @given(runs(), st.data())
 def test_the_bytes_do_not_depend_on_how_the_events_were_portioned(events: list[Event], data: st.DataObject) -> None:
-    whole = ResponsesRenderer().render(events)
     cuts = data.draw(st.lists(st.integers(0, len(events))))
-    edges = [0, *sorted(cuts), len(events)]
     renderer = ResponsesRenderer()
-    assert [frame for a, b in itertools.pairwise(edges) for frame in renderer.render(events[a:b])] == whole
-    assert ResponsesRenderer().render(events) == whole
+    frames: list[Frame] = []
+    for a, b in itertools.pairwise([0, *sorted(cuts), len(events)]):
+        frames += renderer.render(events[a:b])
+        assert renderer.response.get("id") == (RUN if b else None)  # looking at it changes nothing
+    assert frames == ResponsesRenderer().render(events)
+
+
+@given(runs())
+def test_a_journal_that_was_stored_renders_to_the_same_bytes(events: list[Event]) -> None:
+    stored = msgspec.json.decode(msgspec.json.encode(events), type=list[RunEvent])
+    assert sse(ResponsesRenderer().render(stored)) == sse(ResponsesRenderer().render(events))
+    assert output_items(stored, RUN) == output_items(events, RUN)
 
 
 # --- order -----------------------------------------------------------------------------------

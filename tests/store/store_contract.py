@@ -157,6 +157,14 @@ class StoreContract:
         assert await texts(store, "r") == ["r asks", "whole"]
 
     @scenario
+    async def test_text_that_ran_into_the_token_limit_stays_but_half_a_call_does_not(self, store: Store) -> None:
+        await begin(store, "r")
+        call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{", "status": "incomplete"}
+        said = [message("cut", status="incomplete"), call]
+        await store.finish("ada", "r", [finished("incomplete")], finished("incomplete"), output_items=said)
+        assert await texts(store, "r") == ["r asks", "cut"]
+
+    @scenario
     async def test_a_run_can_be_continued_only_once_it_ended(self, store: Store) -> None:
         await begin(store, "r")
         with pytest.raises(Conflict, match="has not ended"):

@@ -16,22 +16,27 @@ class Journal:
     With ``store`` None (``store: false``) nothing ever touches a disk, and the journal is gone with the run.
     """
 
-    def __init__(self, store: Store | None, owner: str, run: str) -> None:
-        self.events: list[RunEvent] = []
+    def __init__(
+        self, store: Store | None, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]
+    ) -> None:
+        self.events: list[RunEvent] = [started]
         self._store = store
         self._owner = owner
-        self._run = run
+        self._run = started.run
+        self._started = started
+        self._parent = parent
+        self._input_items = input_items
         self._committed = 0
 
-    async def begin(self, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
+    async def begin(self) -> None:
         """Write the run down before anything of it is done.
 
         Raises:
             NotFound: the parent is not there for this owner.
+            Conflict: the parent has not ended.
         """
-        self.events.append(started)
         if self._store is not None:
-            await self._store.begin(self._owner, started, parent=parent, input_items=input_items)
+            await self._store.begin(self._owner, self._started, parent=self._parent, input_items=self._input_items)
             self._committed = 1
 
     def add(self, events: Sequence[RunEvent]) -> None:

@@ -91,12 +91,16 @@ class Loop:
         self._accepted = False
 
     async def events(self) -> AsyncGenerator[list[RunEvent], None]:
-        """What happens, in batches as it happens; begins with what the journal already holds.
+        """What happens, in batches as it happens; begins with `RunStarted`.
 
         Nothing is given before an upstream has accepted the call or every attempt has failed, so a failure that
         nobody has seen anything of can still be told as such. Closing the generator, or cancelling its task,
         cancels the upstream call and ends the run as cancelled.
+
+        Raises:
+            NotFound, Conflict: the run cannot begin, see `Journal.begin`.
         """
+        await self._begin()
         held: list[RunEvent] = list(self._journal.events)
         try:
             async with aclosing(self._steps()) as steps:
@@ -116,6 +120,15 @@ class Loop:
             _log.exception("run %s failed", self._run)
             info = ErrorInfo(code="internal_error", message=f"Internal error ({type(error).__name__}).")
             yield held + await self._settle(Finish("failed", error=info))
+
+    async def _begin(self) -> None:
+        begun = asyncio.ensure_future(self._journal.begin())
+        try:
+            await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            await begun  # the store does what it was handed: what it began has to be ended
+            await self._settle(Finish("cancelled"))
+            raise
 
     async def _steps(self) -> AsyncGenerator[list[RunEvent], None]:
         deadline_s = self._clock.monotonic_s() + self._limits.timeout_s

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from antiphon.agent.journal import Journal
 from antiphon.agent.loop import Loop, Target, Tool
 from antiphon.agent.machine import Limits, Machine
@@ -50,14 +52,14 @@ class Runner:
         history = await self._store.history(owner, parent) if parent else []
         own_input = input_items(request)
         run = self._ids.new("resp")
-        journal = Journal(self._store if request.store is not False else None, owner, run)
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
             model=request.model,
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
-        await journal.begin(started, parent=parent, input_items=own_input)
+        store = self._store if request.store is not False else None
+        journal = Journal(store, owner, started, parent=parent, input_items=own_input)
         loop = Loop(
             run=run,
             request=request,
@@ -96,9 +98,4 @@ def _with_attempts(limits: Limits, targets: int) -> Limits:
     """Every fallback is tried at least once."""
     if limits.max_attempts >= targets:
         return limits
-    return Limits(
-        max_turns=limits.max_turns,
-        max_tool_calls=limits.max_tool_calls,
-        max_attempts=targets,
-        timeout_s=limits.timeout_s,
-    )
+    return msgspec.structs.replace(limits, max_attempts=targets)

@@ -55,15 +55,15 @@ VALUES (:owner, :run, :direction, :position, :item_id, :type, :data)
 # The items of a run and of all its ancestors, deleted ones included: root first, a run's input before its output
 # ('input' sorts before 'output'). CROSS JOIN keeps SQLite from walking all items of the owner.
 HISTORY = """
-WITH RECURSIVE chain (run, parent, distance) AS (
-    SELECT run, parent, 0
+WITH RECURSIVE chain (run, parent, status, distance) AS (
+    SELECT run, parent, status, 0
     FROM runs
     WHERE owner = :owner AND run = :run
     UNION ALL
-    SELECT runs.run, runs.parent, chain.distance + 1
+    SELECT runs.run, runs.parent, runs.status, chain.distance + 1
     FROM chain CROSS JOIN runs ON runs.owner = :owner AND runs.run = chain.parent
 )
-SELECT items.direction, items.data
+SELECT chain.status, items.direction, items.type, items.data
 FROM chain CROSS JOIN items ON items.owner = :owner AND items.run = chain.run
 ORDER BY chain.distance DESC, items.direction, items.position
 """

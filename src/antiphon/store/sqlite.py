@@ -111,14 +111,14 @@ class SqliteStore:
     async def history(self, owner: str, run: str) -> list[Item]:
         """See `Store.history`."""
 
-        def read(db: sqlite3.Connection) -> list[tuple[str, str]]:
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
             if _visible(db, owner, run).is_going:
                 raise Conflict(f"Run {run!r} has not ended: it cannot be continued yet.")
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
         rows = await self._database.transact(read)
-        items = [(direction, msgspec.json.decode(data, type=Item)) for direction, data in rows]
-        return [item for direction, item in items if direction == "input" or item.get("status") != "incomplete"]
+        items = [(*kind, msgspec.json.decode(data, type=Item)) for *kind, data in rows]
+        return [item for status, direction, kind, item in items if direction == "input" or _counts(status, kind, item)]
 
     async def delete(self, owner: str, run: str) -> None:
         """See `Store.delete`."""
@@ -142,6 +142,15 @@ class SqliteStore:
     async def close(self) -> None:
         """See `Store.close`. Closing twice is harmless."""
         await self._database.close()
+
+
+def _counts(status: str, kind: str, item: Item) -> bool:
+    """Whether an output item belongs in a model's input.
+
+    What a crash or a cancel cut off does not. Text that ran into the token limit does (the next request may say "go
+    on"), a call never: nobody may answer half a call.
+    """
+    return item.get("status") != "incomplete" or (status == "incomplete" and kind in ("message", "reasoning"))
 
 
 def _find(db: sqlite3.Connection, owner: str, run: str) -> _Run | None:
