@@ -121,6 +121,7 @@ _FORMATS = (
     _Format("vcrpy", _has("interactions", 0, "request", "uri"), vcrpy.interactions),
     _Format("go-vcr", _has("interactions", 0, "request", "url"), go_vcr.interactions),
     _Format("gRPC messages", _has("interactions", 0, "request_sample"), None),
+    _Format("gRPC messages", _has("interactions", 0, "request_stream"), None),
     _Format("WebSocket messages", _has("interactions", 0, "direction"), None),
     _Format("aimock fixtures", _has("fixtures"), None),
     _Format("OGX", _has_keys("request", "response"), ogx.interactions),
