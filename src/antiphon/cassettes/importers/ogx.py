@@ -139,8 +139,11 @@ def _plain(value: Any) -> Any:
 
 
 def _without_nulls(value: Any) -> Any:
+    """``usage`` is kept as it is: vLLM and others do send nulls in it, and it is shown as it came."""
     if isinstance(value, dict):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+        return {
+            key: each if key == "usage" else _without_nulls(each) for key, each in value.items() if each is not None
+        }
     if isinstance(value, list):
         return [_without_nulls(each) for each in value]
     return value
