@@ -38,7 +38,11 @@ async def ask(
     headers: dict[str, str] | None = None,
     leave: asyncio.Event | None = None,
 ) -> Reply:
-    """Send a request; with ``leave``, be gone when that is set. A list as body is sent in those pieces."""
+    """Send a request; with ``leave``, be gone when that is set. A list as body is sent in those pieces.
+
+    As with every server, the application hears of a disconnect as soon as its answer is complete.
+    """
+    gone = leave or asyncio.Event()
     pieces = body if isinstance(body, list) else [json.dumps(body).encode() if isinstance(body, dict) else body]
     sent = {"authorization": f"Bearer {key}"} if key else {}
     sent |= headers or {}
@@ -57,7 +61,7 @@ async def ask(
         if pieces:
             piece = pieces.pop(0)
             return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-        await (leave or asyncio.Event()).wait()
+        await gone.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
@@ -71,6 +75,8 @@ async def ask(
         assert status, "a body came before its status"
         writes.append(message["body"])
         ended = not message.get("more_body", False)
+        if ended:
+            gone.set()
 
     await app(scope, receive, send)
     return Reply(status, reply_headers, writes, ended)

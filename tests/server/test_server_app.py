@@ -7,6 +7,7 @@ import pytest
 from asgi_client import Reply, ask
 
 from antiphon.clock import CountingIds, FakeClock
+from antiphon.config import hash_key
 from antiphon.errors import RateLimited
 from antiphon.server.app import App, route
 from antiphon.server.auth import Keys
@@ -49,7 +50,7 @@ def test_an_answer_carries_the_requests_id() -> None:
 
 
 def test_health_needs_no_key() -> None:
-    guarded = app(echo, keys=Keys({"sk-1": "one"}))
+    guarded = app(echo, keys=Keys({hash_key("sk-1"): "one"}))
     assert call(guarded, "GET", "/healthz").json == {"status": "ok"}
     assert call(guarded, "POST", "/v1/things").status == 401
     assert call(guarded, "POST", "/v1/things", key="sk-1").status == 200
@@ -69,6 +70,10 @@ def test_a_forgotten_v1_is_hinted_at() -> None:
 def test_a_wrong_method_is_told_in_openais_shape() -> None:
     reply = call(app(echo), "PUT", "/v1/things")
     assert (reply.status, reply.error["code"]) == (405, "method_not_allowed")
+
+
+def test_a_websocket_handshake_is_told_to_use_http() -> None:
+    assert call(app(echo), "GET", "/v1/things", headers={"upgrade": "websocket"}).status == 426
 
 
 def test_an_error_of_ours_is_answered_by_the_table() -> None:
@@ -104,7 +109,7 @@ def test_a_compressed_body_is_refused() -> None:
 
 def test_the_log_has_one_line_for_each_request_and_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    guarded = app(echo, keys=Keys({"sk-secret": "alice"}))
+    guarded = app(echo, keys=Keys({hash_key("sk-secret"): "alice"}))
     call(guarded, "POST", "/v1/things?key=sk-secret", b"sk-secret body", key="sk-secret")
     call(guarded, "POST", "/v1/%0Aforged", key="sk-wrong-secret")
     assert [record.getMessage() for record in caplog.records] == [
@@ -144,7 +149,28 @@ def test_closing_gives_up_what_still_runs_and_waits_for_its_end() -> None:
         await waiting.wait()
         await application.close()
         assert ended.is_set()
-        assert request.cancelled()
+        assert (await request).error["code"] == "server_stopping"
+        assert (await ask(application, "GET", "/healthz")).status == 503
+
+    asyncio.run(main())
+
+
+def test_requests_may_end_within_the_grace() -> None:
+    async def main() -> None:
+        waiting, go_on = asyncio.Event(), asyncio.Event()
+
+        async def patient(exchange: Exchange) -> None:
+            waiting.set()
+            await go_on.wait()
+            await exchange.respond(200, b"done")
+
+        application = app(patient)
+        request = asyncio.create_task(ask(application, "POST", "/v1/things"))
+        await waiting.wait()
+        closing = asyncio.create_task(application.close(grace_s=60))
+        go_on.set()
+        await closing
+        assert (await request).body == b"done"
 
     asyncio.run(main())
 

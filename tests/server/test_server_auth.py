@@ -1,9 +1,10 @@
 import pytest
 
+from antiphon.config import hash_key
 from antiphon.errors import AccessDenied
 from antiphon.server.auth import Keys
 
-KEYS = {"sk-alice": "alice", "sk-bob": "bob"}
+KEYS = {hash_key("sk-alice"): "alice", hash_key("sk-bob"): "bob"}
 
 
 def test_a_key_is_an_owner() -> None:
@@ -33,7 +34,3 @@ def test_callers_whose_keys_are_forwarded_are_kept_apart() -> None:
     assert one == keys.owner("Bearer one")
     assert "one" not in one.removeprefix("key_")
     assert keys.owner(None) == "local"
-
-
-def test_keys_are_not_held_as_they_are() -> None:
-    assert "sk-alice" not in repr(vars(Keys(KEYS)))

@@ -3,8 +3,9 @@ import asyncio
 from asgi_client import Reply, ask
 from fakes import FakeProvider
 
+from antiphon.agent.loop import Target
 from antiphon.clock import CountingIds, FakeClock
-from antiphon.errors import ConnectFailed
+from antiphon.errors import ConnectFailed, ModelNotFound
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.models import CACHE_S, Models
@@ -14,29 +15,45 @@ DOWN = ConnectFailed("Cannot connect to http://127.0.0.1:9: refused.")
 
 def app(*providers: FakeProvider, clock: FakeClock | None = None, **named: str) -> App:
     clock = clock or FakeClock()
-    return App(Models(providers, clock, named=named).routes(), keys=Keys({}), clock=clock, ids=CountingIds())
+
+    def resolve(model: str) -> list[Target]:
+        """As routing does: an upstream's name before a slash, or the first upstream there is."""
+        first, _, rest = model.partition("/")
+        by_name = {provider.name: provider for provider in providers}
+        if rest and first in by_name:
+            return [Target(by_name[first], rest)]
+        if model == "refused":
+            raise ModelNotFound(model)
+        return [Target(providers[0], model)]
+
+    return App(Models(providers, resolve, clock, named=named).routes(), keys=Keys({}), clock=clock, ids=CountingIds())
 
 
 def get(application: App, path: str = "/v1/models") -> Reply:
     return asyncio.run(ask(application, "GET", path))
 
 
-def test_the_lists_of_all_upstreams_are_one_and_the_first_to_have_a_name_keeps_it() -> None:
-    first = FakeProvider("one", listed=[{"id": "a", "object": "model", "created": 7, "owned_by": "x", "extra": True}])
-    second = FakeProvider("two", listed=[{"id": "a"}, {"id": "b"}, {"name": "no id"}])
-    assert get(app(first, second, fast="one")).json == {
+def test_the_lists_of_all_upstreams_are_one() -> None:
+    listed = [{"id": "a", "object": "model", "created": 7, "owned_by": "x", "extra": True}, {"name": "no id"}]
+    assert get(app(FakeProvider("one", listed=listed), fast="one")).json == {
         "object": "list",
         "data": [
             {"id": "fast", "object": "model", "created": 0, "owned_by": "one"},
             {"id": "a", "object": "model", "created": 7, "owned_by": "x", "extra": True},
-            {"id": "b", "object": "model", "created": 0, "owned_by": "two"},
         ],
     }
 
 
+def test_a_model_is_listed_under_the_name_that_leads_to_it() -> None:
+    first = FakeProvider("one", listed=[{"id": "a"}, {"id": "two/x"}, {"id": "refused"}])
+    second = FakeProvider("two", listed=[{"id": "a"}, {"id": "b"}])
+    listed = get(app(first, second)).json["data"]
+    assert [model["id"] for model in listed] == ["a", "one/two/x", "one/refused", "two/a", "two/b"]
+
+
 def test_an_upstream_that_is_down_is_said_beside_the_others_models() -> None:
     listing = get(app(FakeProvider("one", listed=DOWN), FakeProvider("two", listed=[{"id": "b"}]))).json
-    assert [model["id"] for model in listing["data"]] == ["b"]
+    assert [model["id"] for model in listing["data"]] == ["two/b"]
     assert listing["failures"] == [{"upstream": "one", "code": DOWN.code, "message": DOWN.message}]
 
 

@@ -57,12 +57,21 @@ def test_work_is_cancelled_and_wound_up_when_the_client_leaves(caplog: pytest.Lo
     assert [record.getMessage().split()[2] for record in caplog.records] == ["499"]
 
 
-def test_a_client_that_stays_until_the_end_is_not_gone() -> None:
+def test_work_after_a_complete_answer_is_not_cancelled() -> None:
+    done = []
+
+    async def work(exchange: Exchange) -> None:
+        await stream(exchange, pieces(b"a"))
+        for _ in range(5):
+            await asyncio.sleep(0)  # closing what was read
+        done.append("wound up")
+
     async def handler(exchange: Exchange) -> None:
         await exchange.body()
-        await while_connected(exchange, stream(exchange, pieces(b"a")))
+        await while_connected(exchange, work(exchange))
 
     assert asyncio.run(ask(app(handler), "POST", "/v1/stream")).ended
+    assert done == ["wound up"]
 
 
 def test_a_failure_of_the_work_is_the_requests() -> None:

@@ -31,6 +31,11 @@ HEALTH_PATH = "/healthz"
 
 _EXCHANGE = "antiphon.exchange"
 
+# How long a request that is given up may take to cancel its upstream and end its journal.
+_WIND_UP_S = 5.0
+
+_STOPPING = HttpError(503, "server_error", "The server is stopping.", "server_stopping", retry_after_s=1)
+
 _log = logging.getLogger("antiphon.server")
 _access_log = logging.getLogger("antiphon.access")
 
@@ -70,6 +75,7 @@ class App:
         self._forward_auth = forward_auth
         self._max_body_bytes = max_body_bytes
         self._running: set[asyncio.Task[object]] = set()
+        self._is_closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI has it."""
@@ -82,13 +88,19 @@ class App:
             exchange = Exchange(scope, receive, send, id=self._ids.new("req"), max_body_bytes=self._max_body_bytes)
             await self._answer(exchange, scope, receive, send)
 
-    async def close(self) -> None:
-        """Give up the requests still running, and wait until each has cancelled its upstream and ended its journal."""
+    async def close(self, *, grace_s: float = 0.0) -> None:
+        """Take no more requests; give up those still running after ``grace_s``.
+
+        Returns when each of them has cancelled its upstream and ended its journal, or has had its time to.
+        """
+        self._is_closing = True
         running = self._running - {asyncio.current_task()}
+        if running and grace_s:
+            _, running = await asyncio.wait(running, timeout=grace_s)
         for task in running:
             task.cancel()
         if running:
-            await asyncio.wait(running)
+            await asyncio.wait(running, timeout=_WIND_UP_S)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = self._clock.monotonic_s()
@@ -100,7 +112,7 @@ class App:
         status = CLIENT_GONE_STATUS
         try:
             with contextlib.suppress(ClientGone):
-                if error := await self._attempt(exchange, scope, receive, send):
+                if error := _STOPPING if self._is_closing else await self._attempt(exchange, scope, receive, send):
                     await self._tell(exchange, error)
                 status = exchange.status or INTERNAL.status
         finally:
@@ -123,6 +135,10 @@ class App:
             return _routing_error(exchange, error)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            if not self._is_closing:
+                raise
+            return _STOPPING
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the traceback
             _log.exception("%s %s failed, id=%s", exchange.method, exchange.path, exchange.id)
             message = f"Internal error. The log of the server has more under {exchange.id}."
@@ -138,8 +154,12 @@ class App:
 
 
 def _routing_error(exchange: Exchange, error: HTTPException) -> HttpError:
-    """Starlette's 404 and 405, in OpenAI's shape."""
+    """What Starlette's router found wrong, in OpenAI's shape."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        if (exchange.header(b"upgrade") or "").lower() == "websocket":
+            # Codex falls back to HTTP on this status, and on no other.
+            message = "WebSocket is not served yet. Use POST."
+            return HttpError(426, "invalid_request_error", message, "upgrade_required")
         message = f"Method {exchange.method} is not allowed for {exchange.path}."
         return HttpError(405, "invalid_request_error", message, "method_not_allowed")
     hint = "" if exchange.path.startswith("/v1/") else " The paths of this server begin with /v1."

@@ -9,11 +9,13 @@ from starlette.routing import Route
 
 from antiphon.agent.loop import Target
 from antiphon.clock import Ids
-from antiphon.errors import AuthenticationFailed, InvalidRequest, TransportError
+from antiphon.errors import AuthenticationFailed, TransportError
 from antiphon.server.app import route
 from antiphon.server.exchange import Exchange
 from antiphon.server.streaming import while_connected
 from antiphon.transport import HttpResponse, header
+from antiphon.wire.refusals import refusal
+from antiphon.wire.responses import decode_object
 
 _PATH = "/chat/completions"
 
@@ -111,9 +113,10 @@ def _model(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Peek).model
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"'model' must be given, and be a string: {error}.", param="model") from error
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from error
+        raise refusal(error, decode_object(body)) from None
+    except msgspec.DecodeError:
+        decode_object(body)  # says what is wrong with it
+        raise
 
 
 def _renamed(body: bytes, model: str) -> bytes:

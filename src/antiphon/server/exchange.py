@@ -28,9 +28,9 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """A request, who made it, and the answer as far as it went. ``status`` is None until the answer has begun."""
+    """A request, who made it, and the answer as far as it went: ``status`` is None until it has begun."""
 
-    __slots__ = ("_receive", "_scope", "_send", "id", "max_body_bytes", "owner", "status")
+    __slots__ = ("_receive", "_scope", "_send", "has_ended", "id", "max_body_bytes", "owner", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, id: str, max_body_bytes: int) -> None:  # noqa: A002
         self._scope = scope
@@ -40,6 +40,7 @@ class Exchange:
         self.max_body_bytes = max_body_bytes
         self.owner = "-"
         self.status: int | None = None
+        self.has_ended = False
 
     # --- the request -------------------------------------------------------------------------
 
@@ -113,6 +114,7 @@ class Exchange:
 
     async def end(self, data: bytes = b"") -> None:
         """Give the last piece on. An answer that is not ended this way reaches the client as cut."""
+        self.has_ended = True
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def respond(self, status: int, body: bytes, headers: Headers = (JSON,)) -> None:

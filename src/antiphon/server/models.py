@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.routing import Route
 
+from antiphon.agent.loop import Target
 from antiphon.clock import Clock
 from antiphon.errors import AntiphonError, ModelNotFound
 from antiphon.providers.base import Provider
@@ -30,11 +31,19 @@ class Listing(NamedTuple):
 class Models:
     """The routes under ``/v1/models``. Upstreams are asked again after ``CACHE_S``.
 
-    ``named`` are models that no upstream lists: aliases and cassettes' models, by id, with who owns them.
+    ``named`` are models that no upstream lists, aliases and those of recordings: by id, with who owns them.
     """
 
-    def __init__(self, providers: Sequence[Provider], clock: Clock, *, named: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        resolve: Callable[[str], Sequence[Target]],
+        clock: Clock,
+        *,
+        named: Mapping[str, str] | None = None,
+    ) -> None:
         self._providers = providers
+        self._resolve = resolve
         self._clock = clock
         self._named = {
             id_: {"id": id_, "object": "model", "created": 0, "owned_by": owner} for id_, owner in (named or {}).items()
@@ -86,7 +95,7 @@ class Models:
 
     async def _ask(self) -> Listing:
         answers = await asyncio.gather(*(_models(provider) for provider in self._providers))
-        models = dict(self._named)
+        models: dict[str, dict[str, Any]] = {}
         failures: dict[str, AntiphonError] = {}
         for provider, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, AntiphonError):
@@ -94,11 +103,17 @@ class Models:
                 failures[provider.name] = answer
                 continue
             for model in answer:
-                # A name that two upstreams have is answered by the first of them, as in routing.
-                models.setdefault(
-                    str(model["id"]), {"object": "model", "created": 0, "owned_by": provider.name} | model
-                )
-        return Listing(models, failures)
+                name = self._name(provider, str(model["id"]))
+                models[name] = {"object": "model", "created": 0, "owned_by": provider.name} | model | {"id": name}
+        return Listing(self._named | models, failures)
+
+    def _name(self, provider: Provider, model: str) -> str:
+        """What to ask for here to reach a provider's model: its own name, unless that leads elsewhere."""
+        try:
+            leads_to = self._resolve(model)[0]
+        except ModelNotFound:
+            leads_to = None
+        return model if leads_to == Target(provider, model) else f"{provider.name}/{model}"
 
 
 async def _models(provider: Provider) -> list[dict[str, Any]] | AntiphonError:

@@ -42,7 +42,9 @@ async def while_connected(exchange: Exchange, work: Coroutine[Any, Any, None]) -
     watching = asyncio.create_task(_disconnected(exchange))
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        if exchange.has_ended:
+            await asyncio.wait((working,))  # a complete answer also counts as a disconnect in ASGI
+        elif not working.done():
             raise ClientGone
     finally:
         watching.cancel()
