@@ -77,24 +77,37 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
 
     A file that cannot be read is reported and does not stop the others; the exit code is 1 then.
     """
-    import msgspec
-
-    import antiphon.cassettes.view as view
     from antiphon.errors import CassetteError
 
+    show = _as_json if as_json else _as_picture
     failed = False
     for file in files:
         try:
-            if as_json:
-                for described in view.inspect(file):
-                    click.echo(msgspec.json.encode(described))
-            else:
-                click.echo(view.picture(file))
+            show(file)
         except CassetteError as error:
             click.echo(f"antiphon: {error.message}", err=True)
             failed = True
     if failed:
         sys.exit(_EXIT_SOME_FAILED)
+
+
+def _as_json(file: str) -> None:
+    import msgspec
+
+    from antiphon.cassettes.view import inspect
+
+    for described in inspect(file):
+        click.echo(msgspec.json.encode(described))
+
+
+def _as_picture(file: str) -> None:
+    from rich.console import Console
+
+    from antiphon.cassettes.picture import picture
+
+    console = Console(highlight=False)
+    for interaction in picture(file):
+        console.print(interaction)
 
 
 def _say(line: str) -> None:
