@@ -79,7 +79,7 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
     """
     from antiphon.errors import CassetteError
 
-    show = _as_json if as_json else _as_picture
+    show = _print_json if as_json else _print_picture
     failed = False
     for file in files:
         try:
@@ -91,16 +91,16 @@ def inspect(files: tuple[str, ...], as_json: bool) -> None:
         sys.exit(_EXIT_SOME_FAILED)
 
 
-def _as_json(file: str) -> None:
+def _print_json(file: str) -> None:
     import msgspec
 
-    from antiphon.cassettes.view import inspect
+    from antiphon.cassettes.view import inspect as described
 
-    for described in inspect(file):
-        click.echo(msgspec.json.encode(described))
+    for interaction in described(file):
+        click.echo(msgspec.json.encode(interaction))
 
 
-def _as_picture(file: str) -> None:
+def _print_picture(file: str) -> None:
     from rich.console import Console
 
     from antiphon.cassettes.picture import picture

@@ -1,6 +1,7 @@
 """Providers that are scripts."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -55,36 +56,36 @@ class FakeProvider:
         self.name = name
         self.calls: list[ModelCall] = []
         self.forwarded: list[HttpRequest] = []
-        self.cancelled = False
+        self.gone = threading.Event()  # a call was given up
         self.times_listed = 0
-        self._turns = turns or []
-        self._answers = answers or []
-        self._listed = listed if listed is not None else []
+        self.turns = turns or []
+        self.answers = answers or []
+        self.listed = listed if listed is not None else []
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         self.calls.append(call)
         try:
-            for batch in self._turns.pop(0):
+            for batch in self.turns.pop(0):
                 if isinstance(batch, asyncio.Event):
                     await batch.wait()
                 else:
                     yield batch
         except (asyncio.CancelledError, GeneratorExit):
-            self.cancelled = True
+            self.gone.set()
             raise
 
     async def models(self) -> list[dict[str, Any]]:
         self.times_listed += 1
-        if isinstance(self._listed, AntiphonError):
-            raise self._listed
-        return self._listed
+        if isinstance(self.listed, AntiphonError):
+            raise self.listed
+        return self.listed
 
     async def forward(
         self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
     ) -> FakeResponse:
         headers = (("authorization", authorization),) if authorization else ()
         self.forwarded.append(HttpRequest(method=method, url=path, headers=headers, body=body, interaction=interaction))
-        answer = self._answers.pop(0)
+        answer = self.answers.pop(0)
         if isinstance(answer, AntiphonError):
             raise answer
         return answer

@@ -114,7 +114,7 @@ def test_the_log_has_one_line_for_each_request_and_no_secret(caplog: pytest.LogC
     call(guarded, "POST", "/v1/%0Aforged", key="sk-wrong-secret")
     assert [record.getMessage() for record in caplog.records] == [
         "POST /v1/things 200 0 ms owner=alice id=req_00000000000000000000000000000001",
-        "POST /v1/%0Aforged 401 0 ms owner=- id=req_00000000000000000000000000000002",
+        "POST /v1/%0Aforged 401 0 ms owner=- id=req_00000000000000000000000000000002 error=invalid_api_key",
     ]
 
 

@@ -34,3 +34,16 @@ def test_callers_whose_keys_are_forwarded_are_kept_apart() -> None:
     assert one == keys.owner("Bearer one")
     assert "one" not in one.removeprefix("key_")
     assert keys.owner(None) == "local"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null", ""])
+def test_other_hosts_web_pages_may_not_use_a_local_server_without_keys(origin: str) -> None:
+    with pytest.raises(AccessDenied, match="Web pages"):
+        Keys({}, local_only=True).owner(None, origin)
+    assert Keys({}).owner(None, origin) == "local"
+    assert Keys(KEYS, local_only=True).owner("Bearer sk-alice", origin) == "alice"
+
+
+@pytest.mark.parametrize("origin", [None, "http://localhost:3000", "http://127.0.0.1", "http://[::1]:8484"])
+def test_pages_of_this_machine_and_programs_may(origin: str | None) -> None:
+    assert Keys({}, local_only=True).owner(None, origin) == "local"

@@ -170,7 +170,7 @@ def test_a_client_that_leaves_cancels_the_upstream_and_the_journal_says_so(strea
         going = await server.going()
         leave.set()
         await asking
-        assert server.provider.cancelled
+        assert server.provider.gone.is_set()
         finished = (await server.store.events("local", going))[-1]
         assert isinstance(finished, RunFinished)
         assert finished.status == "cancelled"
@@ -217,10 +217,13 @@ def test_a_client_that_leaves_after_the_end_finds_a_completed_response(caplog: p
         ({"code": "cassette_mismatch", "message": "not recorded"}, 422),
     ],
 )
-def test_a_call_the_upstream_refuses_is_an_http_error(error: dict[str, Any], status: int, stream: bool) -> None:
+def test_a_call_the_upstream_refuses_is_an_http_error(
+    error: dict[str, Any], status: int, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     reply = post(Server(failing(**error)), {**HI, "stream": stream})
     assert (reply.status, reply.error["code"], reply.error["message"]) == (status, error["code"], error["message"])
     assert ("retry-after" in reply.headers) == (status == 429)
+    assert not caplog.records
 
 
 def test_a_failure_after_the_upstream_accepted_is_told_in_the_stream() -> None:

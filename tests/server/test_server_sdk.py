@@ -1,10 +1,9 @@
 """The server as the openai package sees it: over a real socket, with its own classes of errors."""
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 import pytest
@@ -43,66 +42,68 @@ def application(provider: FakeProvider) -> App:
     return App(routes, keys=Keys({hash_key("sk-test"): "tester"}), clock=clock, ids=ids)
 
 
-@contextlib.contextmanager
-def client_of(provider: FakeProvider, key: str = "sk-test") -> Iterator[openai.OpenAI]:
-    """The SDK, connected to a server of its own over loopback."""
+class Sdk(NamedTuple):
+    """The SDK, connected over loopback to a server whose upstream is this script."""
+
+    client: openai.OpenAI
+    upstream: FakeProvider
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Iterator[Sdk]:
+    upstream = FakeProvider(listed=[{"id": "m"}])
     sockets = listen("127.0.0.1", 0)
     ready = threading.Event()
-    server = Server(application(provider), ready.set)
+    server = Server(application(upstream), ready.set)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets)))
     thread.start()
     try:
         assert ready.wait(5)
         url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1"
-        with openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=10) as client:
-            yield client
+        with openai.OpenAI(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
+            yield Sdk(client, upstream)
     finally:
         server.should_exit = True
         thread.join()
 
 
-def failing(code: str, status: int | None = None) -> FakeProvider:
-    return FakeProvider(turns=[[[TurnFailed(turn=0, error=ErrorInfo(code=code, message="no", status=status))]]])
+def test_a_streamed_response_passes_the_sdks_own_accumulator(sdk: Sdk) -> None:
+    sdk.upstream.turns = [tool_turn(("call_1", "add", '{"a":2,"b":3}'), ("call_2", "multiply", '{"a":2,"b":3}'))]
+    with sdk.client.responses.stream(model="m", input="hi") as stream:
+        types = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert types[-1] == "response.completed"
+    assert [(item.name, item.arguments) for item in final.output if item.type == "function_call"] == [
+        ("add", '{"a":2,"b":3}'),
+        ("multiply", '{"a":2,"b":3}'),
+    ]
+    found = sdk.client.responses.retrieve(final.id)
+    assert [item.id for item in found.output] == [item.id for item in final.output]
+    sdk.client.responses.delete(final.id)
+    with pytest.raises(openai.NotFoundError):
+        sdk.client.responses.retrieve(final.id)
 
 
-def test_a_streamed_response_passes_the_sdks_own_accumulator() -> None:
-    calls = tool_turn(("call_1", "add", '{"a":2,"b":3}'), ("call_2", "multiply", '{"a":2,"b":3}'))
-    with client_of(FakeProvider(turns=[calls])) as client:
-        with client.responses.stream(model="m", input="hi") as stream:
-            types = [event.type for event in stream]
-            final = stream.get_final_response()
-        assert types[-1] == "response.completed"
-        assert [(item.name, item.arguments) for item in final.output if item.type == "function_call"] == [
-            ("add", '{"a":2,"b":3}'),
-            ("multiply", '{"a":2,"b":3}'),
-        ]
-        assert [item.id for item in client.responses.retrieve(final.id).output] == [item.id for item in final.output]
-        client.responses.delete(final.id)
-        with pytest.raises(openai.NotFoundError):
-            client.responses.retrieve(final.id)
+def test_a_response_that_is_not_streamed_arrives_whole(sdk: Sdk) -> None:
+    sdk.upstream.turns = [text_turn("hel", "lo")]
+    response = sdk.client.responses.create(model="m", input="hi")
+    assert (response.status, response.output_text) == ("completed", "hello")
+    assert response._request_id is not None
 
 
-def test_a_response_that_is_not_streamed_arrives_whole() -> None:
-    with client_of(FakeProvider(turns=[text_turn("hel", "lo")])) as client:
-        response = client.responses.create(model="m", input="hi")
-        assert (response.status, response.output_text) == ("completed", "hello")
-        assert response._request_id is not None
-
-
-def test_chat_completions_pass_through_streamed() -> None:
+def test_chat_completions_pass_through_streamed(sdk: Sdk) -> None:
     chunk = b'data: {"id":"1","object":"chat.completion.chunk","created":0,"model":"m","choices":[%s]}\n\n'
-    pieces = [chunk % b'{"index":0,"delta":{"content":"%s"}}' % text for text in (b"he", b"llo")]
-    with client_of(FakeProvider(answers=[FakeResponse(*pieces, b"data: [DONE]\n\n")])) as client:
-        stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
-        assert [part.choices[0].delta.content for part in stream] == ["he", "llo"]
+    pieces = [chunk % (b'{"index":0,"delta":{"content":"%s"}}' % text) for text in (b"he", b"llo")]
+    sdk.upstream.answers = [FakeResponse(*pieces, b"data: [DONE]\n\n")]
+    stream = sdk.client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
+    assert [part.choices[0].delta.content for part in stream] == ["he", "llo"]
 
 
-def test_models_are_listed_and_found() -> None:
-    with client_of(FakeProvider(listed=[{"id": "m"}])) as client:
-        assert [model.id for model in client.models.list()] == ["m"]
-        assert client.models.retrieve("m").owned_by == "fake"
-        with pytest.raises(openai.NotFoundError):
-            client.models.retrieve("gpt-9")
+def test_models_are_listed_and_found(sdk: Sdk) -> None:
+    assert [model.id for model in sdk.client.models.list()] == ["m"]
+    assert sdk.client.models.retrieve("m").owned_by == "fake"
+    with pytest.raises(openai.NotFoundError):
+        sdk.client.models.retrieve("gpt-9")
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -116,9 +117,12 @@ def test_models_are_listed_and_found() -> None:
         ("cassette_mismatch", openai.UnprocessableEntityError),
     ],
 )
-def test_upstream_failures_are_the_sdks_classes(code: str, expected: type[openai.APIStatusError], stream: bool) -> None:
-    with client_of(failing(code)) as client, pytest.raises(expected) as caught:
-        client.responses.create(model="m", input="hi", stream=stream)
+def test_upstream_failures_are_the_sdks_classes(
+    sdk: Sdk, code: str, expected: type[openai.APIStatusError], stream: bool
+) -> None:
+    sdk.upstream.turns = [[[TurnFailed(turn=0, error=ErrorInfo(code=code, message="no"))]]]
+    with pytest.raises(expected) as caught:
+        sdk.client.responses.create(model="m", input="hi", stream=stream)
     assert caught.value.code == code
 
 
@@ -131,38 +135,32 @@ def test_upstream_failures_are_the_sdks_classes(code: str, expected: type[openai
         ({"model": "m", "input": "hi", "previous_response_id": "resp_0"}, openai.BadRequestError),
     ],
 )
-def test_wrong_requests_are_the_sdks_classes(request_: dict[str, Any], expected: type[openai.APIStatusError]) -> None:
-    with client_of(FakeProvider()) as client, pytest.raises(expected) as caught:
-        client.responses.create(**request_)
+def test_wrong_requests_are_the_sdks_classes(
+    sdk: Sdk, request_: dict[str, Any], expected: type[openai.APIStatusError]
+) -> None:
+    with pytest.raises(expected) as caught:
+        sdk.client.responses.create(**request_)
     assert caught.value.type == "invalid_request_error"
 
 
-def test_a_wrong_key_is_an_authentication_error() -> None:
-    with client_of(FakeProvider(), key="sk-wrong") as client, pytest.raises(openai.AuthenticationError):
-        client.responses.create(model="m", input="hi")
+def test_a_wrong_key_is_an_authentication_error(sdk: Sdk) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        sdk.client.with_options(api_key="sk-wrong").responses.create(model="m", input="hi")
 
 
-def test_an_upstream_that_is_down_is_a_server_error_in_passthrough_too() -> None:
-    with client_of(FakeProvider(answers=[ConnectFailed("down")])) as client, pytest.raises(openai.InternalServerError):
-        client.chat.completions.create(model="m", messages=[])
+def test_an_upstream_that_is_down_is_a_server_error_in_passthrough_too(sdk: Sdk) -> None:
+    sdk.upstream.answers = [ConnectFailed("down")]
+    with pytest.raises(openai.InternalServerError):
+        sdk.client.chat.completions.create(model="m", messages=[])
 
 
-def test_closing_the_clients_stream_cancels_the_upstream() -> None:
-    class Watched(FakeProvider):
-        gone = threading.Event()
-
-        async def stream(self, call: Any) -> Any:
-            try:
-                for batch in text_turn("hello")[:3]:
-                    yield batch
-                await asyncio.Event().wait()
-            finally:
-                self.gone.set()
-
-    with client_of(provider := Watched()) as client:
-        stream = client.responses.create(model="m", input="hi", stream=True)
-        for event in stream:
-            if event.type == "response.output_text.delta":
-                break
-        stream.close()
-        assert provider.gone.wait(5)
+def test_closing_the_clients_stream_cancels_the_upstream(sdk: Sdk) -> None:
+    sdk.upstream.turns = [[*text_turn("hello")[:3], asyncio.Event()]]
+    sdk.upstream.gone.clear()
+    stream = sdk.client.responses.create(model="m", input="hi", stream=True)
+    for event in stream:
+        if event.type == "response.output_text.delta":
+            break
+    assert not sdk.upstream.gone.is_set()
+    stream.close()
+    assert sdk.upstream.gone.wait(5)

@@ -173,7 +173,7 @@ def _proxy_for(scheme: str, host: str) -> tuple[URL | None, dict[str, str] | Non
     Not left to aiohttp: its ``trust_env`` also sends passwords of a ``.netrc``, and hops to a thread for each request.
     """
     proxy = urllib.request.getproxies().get(scheme)
-    if not proxy or _is_loopback(host) or urllib.request.proxy_bypass(host):
+    if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
         return None, None
     url = URL(proxy if "://" in proxy else f"http://{proxy}")
     if url.user is None:
@@ -182,7 +182,8 @@ def _proxy_for(scheme: str, host: str) -> tuple[URL | None, dict[str, str] | Non
     return url.with_user(None), {"proxy-authorization": f"Basic {credentials}"}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
     if host == "localhost":
         return True
     try:

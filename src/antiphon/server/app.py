@@ -119,15 +119,16 @@ class App:
             self._running.discard(task)
             took_ms = (self._clock.monotonic_s() - began_s) * 1000
             _access_log.info(
-                "%s %s %d %.0f ms owner=%s id=%s",
+                "%s %s %d %.0f ms owner=%s id=%s%s",
                 *(exchange.method, exchange.path, status, took_ms, exchange.owner, exchange.id),
+                f" error={exchange.error_code}" if exchange.error_code else "",
             )
 
     async def _attempt(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> HttpError | None:
         """Let the route answer; return what it failed of."""
         try:
             if scope["path"] != HEALTH_PATH:
-                exchange.owner = self._keys.owner(exchange.header(b"authorization"))
+                exchange.owner = self._keys.owner(exchange.header(b"authorization"), exchange.header(b"origin"))
             await self._router(scope, receive, send)
         except AntiphonError as error:
             return from_exception(error, forward_auth=self._forward_auth)

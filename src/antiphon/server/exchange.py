@@ -30,7 +30,7 @@ class ClientGone(Exception):
 class Exchange:
     """A request, who made it, and the answer as far as it went: ``status`` is None until it has begun."""
 
-    __slots__ = ("_receive", "_scope", "_send", "has_ended", "id", "max_body_bytes", "owner", "status")
+    __slots__ = ("_receive", "_scope", "_send", "error_code", "has_ended", "id", "max_body_bytes", "owner", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, id: str, max_body_bytes: int) -> None:  # noqa: A002
         self._scope = scope
@@ -41,6 +41,7 @@ class Exchange:
         self.owner = "-"
         self.status: int | None = None
         self.has_ended = False
+        self.error_code: str | None = None
 
     # --- the request -------------------------------------------------------------------------
 
@@ -128,4 +129,5 @@ class Exchange:
 
     async def respond_error(self, error: HttpError) -> None:
         """Answer with an error."""
+        self.error_code = error.code
         await self.respond(error.status, error.body, [JSON, *error.headers])

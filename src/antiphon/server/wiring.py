@@ -68,7 +68,7 @@ async def open_app(
                 *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
             ],
-            keys=Keys(settings.api_keys, forward_auth=settings.forward_auth),
+            keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
             forward_auth=settings.forward_auth,
