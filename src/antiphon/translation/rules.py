@@ -34,6 +34,8 @@ OPENAI_PARAMETERS = COMMON_PARAMETERS | {
     "service_tier",
     "verbosity",
 }
+# Reasoning models of OpenAI answer 400 to these.
+_SAMPLING_PARAMETERS = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
 
 
 class ChatRules(Struct, frozen=True, kw_only=True):
@@ -47,15 +49,18 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     ``empty_content``: what stands in an assistant message that only calls tools.
     ``echo_reasoning``: ``require`` also fills a gap, since such servers refuse a tool call without its reasoning.
     ``tool_choices``: ``modes`` means auto, none and required, but no single function.
+    ``response_format``: the most that the upstream can be held to; what is beyond it, the model is told.
     ``schema_keywords``: the only JSON Schema keywords allowed in parameters; None means all.
     """
 
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Q100
     developer_role: Literal["system", "developer"] = "system"  # Q101
     system_messages: Literal["merge", "hoist", "demote", "keep"] = "merge"  # Q102
+    merge_users: bool = False  # Q102: roles must alternate
     tool_content: Literal["text", "parts"] = "text"  # Q103
     tool_choices: Literal["all", "modes", "auto"] = "all"  # Q105
     parameters: frozenset[str] = COMMON_PARAMETERS  # Q106, Q112
+    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"  # Q106
     include_usage: bool = True  # Q106: stream_options
     strict_tools: bool = True  # Q106: the `strict` of a function
     schema_keywords: frozenset[str] | None = None  # Q107
@@ -97,12 +102,13 @@ RULES: dict[str, ChatRules] = {
         max_tokens_key="max_completion_tokens",
         developer_role="developer",
         system_messages="keep",
-        parameters=OPENAI_PARAMETERS,
+        parameters=OPENAI_PARAMETERS - _SAMPLING_PARAMETERS,
     ),
     "mistral": ChatRules(call_ids="alphanumeric_9", empty_content="empty"),
     "kimi-k2": ChatRules(call_ids="functions", echo_reasoning="require"),
-    "deepseek": ChatRules(echo_reasoning="require", tool_choices="auto"),
+    "deepseek": ChatRules(echo_reasoning="require", tool_choices="auto", response_format="json_object"),
     "llama.cpp": ChatRules(echo_reasoning="allow", system_messages="hoist"),
+    "gemma": ChatRules(system_messages="hoist", merge_users=True),
     "openrouter": ChatRules(echo_reasoning="allow", echo_details=True),
     "gemini": ChatRules(schema_keywords=_GEMINI_KEYWORDS, strict_tools=False),
 }
