@@ -131,8 +131,7 @@ def test_a_refused_connection_names_the_host_and_keeps_the_key_to_itself() -> No
         async with transport() as http:
             with pytest.raises(ConnectFailed) as caught:
                 await http.send(post(base + "/secret-path", authorization="Bearer sk-secret"))
-        assert base in caught.value.message
-        assert "secret" not in caught.value.message
+        assert caught.value.message == f"Cannot connect to {base}: connection refused."
 
     asyncio.run(main())
 

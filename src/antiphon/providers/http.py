@@ -12,6 +12,8 @@ import base64
 import functools
 import io
 import ipaddress
+import os
+import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -159,7 +161,9 @@ def _unread(content: aiohttp.StreamReader) -> bytes:
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason})"
-    return (error.strerror or str(error)).rstrip(".")
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return (error.strerror or str(error)).rstrip(".")
+    return os.strerror(error.errno).lower()
 
 
 @functools.lru_cache(maxsize=256)
