@@ -57,7 +57,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
-    """A run was accepted. Always the first event. ``request`` is the decoded request body."""
+    """A run was accepted. Always the first event.
+
+    ``request`` is the decoded request body without ``input``: items are kept beside the journal, once.
+    """
 
     run: str
     created_at_s: int
@@ -313,7 +316,7 @@ RunEvent = (
     | ApprovalDecided
 )
 
-# The terminal event of a run, and what must be durable before anyone sees it.
+# What must be durable before anyone sees what it announces. They never share a batch with a model's events.
 BARRIERS = (
     RunStarted,
     RunFinished,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Protocol
 
 import msgspec
@@ -36,7 +36,7 @@ class Provider(Protocol):
         """What the configuration calls it; shown in journals and errors."""
         ...
 
-    def stream(self, call: ModelCall) -> AsyncIterator[list[ModelEvent]]:
+    def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         """Ask the model; give the events of each read as one list.
 
         The first list is empty and comes as soon as the upstream has accepted the call. The last one ends with

@@ -30,12 +30,18 @@ class Store(Protocol):
         """Write a new run: its first event, its input items, its parent.
 
         Raises:
-            NotFound: the parent is not there for this owner.
+            NotFound: the parent is not there for this owner, or it was deleted.
+            Conflict: the parent has not ended, or this owner has a run of that id already.
         """
         ...
 
     async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
-        """Write the next events of a run as one segment, durably, before this returns."""
+        """Write the next events of a run as one segment, durably, before this returns.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: the run has ended.
+        """
         ...
 
     async def finish(
@@ -44,6 +50,10 @@ class Store(Protocol):
         """Write the last events (``finished`` is the last of them) and the output items in one transaction.
 
         The segments of the run are merged into one.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: the run has ended.
         """
         ...
 
@@ -58,6 +68,9 @@ class Store(Protocol):
     async def history(self, owner: str, run: str) -> list[Item]:
         """What a model must see before the next input: items of all ancestors and of this run, oldest first.
 
+        Deleted ancestors count. Output items that a crash, a failure or a cancel cut off (status ``incomplete``)
+        do not; text that ran into the token limit does, a call that did never.
+
         Raises:
             NotFound: no such run for this owner, or it was deleted.
             Conflict: the run has not ended.
@@ -69,6 +82,7 @@ class Store(Protocol):
 
         Raises:
             NotFound: no such run for this owner, or it was deleted before.
+            Conflict: the run has not ended.
         """
         ...
 
@@ -77,5 +91,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish writing and release the files."""
+        """Finish writing and release the files. Closing twice is harmless."""
         ...

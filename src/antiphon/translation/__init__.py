@@ -1,1 +1,11 @@
-"""Responses requests and items become chat requests, and names find their way back. Pure."""
+"""Responses requests and items become chat requests, and names find their way back. Pure.
+
+Reversible or disclosed: what the upstream cannot take is mapped back on the way out (tool names, namespaces, freeform
+tools), or dropped with a `Diagnostic`; never silently.
+"""
+
+from antiphon.translation.call import ChatCall
+from antiphon.translation.chat import to_chat
+from antiphon.translation.rules import RULES, ChatRules
+
+__all__ = ["RULES", "ChatCall", "ChatRules", "to_chat"]

@@ -1,0 +1,232 @@
+"""The loop: does what the machine says, writes down what comes of it, and gives it on.
+
+There is no other. Streamed, folded, background, resumed and replayed runs are this loop, read in different ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from antiphon.agent.journal import Journal
+from antiphon.agent.machine import (
+    AskApproval,
+    CallModel,
+    CallTools,
+    Effect,
+    Finish,
+    Limits,
+    Machine,
+    ToolCall,
+    ToolPolicy,
+)
+from antiphon.clock import Clock, Ids
+from antiphon.errors import LimitExceeded
+from antiphon.events import (
+    BARRIERS,
+    ApprovalRequested,
+    ErrorInfo,
+    RunEvent,
+    RunFinished,
+    ToolCallCompleted,
+    ToolCallExecuting,
+    ToolCallFailed,
+    TurnFailed,
+    TurnStarted,
+)
+from antiphon.providers.base import ModelCall, Provider
+from antiphon.rendering.items import output_items
+from antiphon.wire.responses import CreateResponse, Item
+
+_BARRIERS = frozenset(BARRIERS)
+
+_log = logging.getLogger(__name__)
+
+
+class Target(NamedTuple):
+    """One model of one provider."""
+
+    provider: Provider
+    model: str
+
+
+class Tool(NamedTuple):
+    """A tool the server runs itself. ``run`` takes a whole call and gives what the model is told."""
+
+    run: Callable[[ToolCall], Awaitable[str]]
+    policy: ToolPolicy = ToolPolicy()
+
+
+class Loop:
+    """One run, from its first model call to its end. Its `events` may be iterated once."""
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        request: CreateResponse,
+        items: list[Item],
+        targets: Sequence[Target],
+        journal: Journal,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        tools: Mapping[str, Tool] | None = None,
+        authorization: str | None = None,
+    ) -> None:
+        self._run = run
+        self._request = request
+        self._items = items
+        self._targets = targets
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._tools = tools or {}
+        self._authorization = authorization
+        self._machine = Machine(limits, {name: tool.policy for name, tool in self._tools.items()})
+        self._accepted = False
+
+    async def events(self) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens, in batches as it happens; begins with `RunStarted`.
+
+        Nothing is given before an upstream has accepted the call or every attempt has failed, so a failure that
+        nobody has seen anything of can still be told as such. Closing the generator, or cancelling its task,
+        cancels the upstream call and ends the run as cancelled.
+
+        Raises:
+            NotFound, Conflict: the run cannot begin, see `Journal.begin`.
+        """
+        await self._begin()
+        held: list[RunEvent] = list(self._journal.events)
+        try:
+            async with aclosing(self._steps()) as steps:
+                async for batch in steps:
+                    if held:
+                        held += batch
+                        if not self._accepted:
+                            continue
+                        batch, held = held, []
+                    if batch:
+                        yield batch
+        except (asyncio.CancelledError, GeneratorExit):
+            await asyncio.shield(self._settle(Finish("cancelled")))
+            raise
+        except Exception as error:  # noqa: BLE001 - see below
+            # A defect of ours must not leave a run without an end: its reader waits for one.
+            _log.exception("run %s failed", self._run)
+            info = ErrorInfo(code="internal_error", message=f"Internal error ({type(error).__name__}).")
+            yield held + await self._settle(Finish("failed", error=info))
+
+    async def _begin(self) -> None:
+        begun = asyncio.ensure_future(self._journal.begin())
+        try:
+            await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            await begun  # the store does what it was handed: what it began has to be ended
+            await self._settle(Finish("cancelled"))
+            raise
+
+    async def _steps(self) -> AsyncGenerator[list[RunEvent], None]:
+        deadline_s = self._clock.monotonic_s() + self._limits.timeout_s
+        effect: Effect | None = self._machine.start()
+        while effect is not None and not isinstance(effect, Finish):
+            following: Effect | None = None
+            async with aclosing(self._perform(effect)) as batches:
+                async for batch in batches:
+                    self._journal.add(batch)
+                    if batch and type(batch[0]) in _BARRIERS:
+                        await self._journal.commit()
+                    following = self._machine.feed_all(batch) or following
+                    if isinstance(following, Finish):
+                        batch += await self._finish(following)
+                        self._accepted = True
+                    elif self._clock.monotonic_s() > deadline_s:
+                        # Checked here and not by a timer: a timer would cancel whoever reads this generator.
+                        batch += await self._settle(self._out_of_time())
+                        self._accepted = True
+                        following = None
+                        yield batch
+                        return
+                    yield batch
+            effect = following
+        if effect is None:
+            # Only approvals wait without a next effect: the run rests until someone decides.
+            yield await self._finish(Finish("completed"))
+
+    def _perform(self, effect: Effect) -> AsyncGenerator[list[RunEvent], None]:
+        if isinstance(effect, CallModel):
+            return self._call_model(effect)
+        if isinstance(effect, CallTools):
+            return self._call_tools(effect)
+        assert isinstance(effect, AskApproval)
+        return self._ask_approval(effect)
+
+    async def _call_model(self, effect: CallModel) -> AsyncGenerator[list[RunEvent], None]:
+        target = self._targets[min(effect.attempt, len(self._targets) - 1)]
+        started = TurnStarted(
+            turn=effect.turn,
+            attempt=effect.attempt,
+            interaction=self._ids.new("int"),
+            upstream=target.provider.name,
+            model=target.model,
+        )
+        call = ModelCall(
+            model=target.model,
+            request=self._request,
+            items=self._items + output_items(self._journal.events, self._run),
+            turn=effect.turn,
+            interaction=started.interaction,
+            authorization=self._authorization,
+        )
+        yield [started]
+        async with aclosing(target.provider.stream(call)) as batches:
+            async for batch in batches:
+                self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
+                yield [*batch]
+
+    async def _call_tools(self, effect: CallTools) -> AsyncGenerator[list[RunEvent], None]:
+        """Run the calls side by side; their results come in the order of the calls."""
+        if effect.calls:
+            yield [ToolCallExecuting(block=call.block) for call in effect.calls]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._run_tool(call)) for call in effect.calls]
+        refusal = "This call was not run: it was denied, or the limit of tool calls is reached."
+        error = ErrorInfo(code="tool_call_refused", message=refusal)
+        refused = [ToolCallFailed(block=call.block, output=refusal, error=error) for call in effect.refused]
+        yield [*(task.result() for task in tasks), *refused]
+
+    async def _run_tool(self, call: ToolCall) -> ToolCallCompleted | ToolCallFailed:
+        try:
+            return ToolCallCompleted(block=call.block, output=await self._tools[call.name].run(call))
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is a result: the model is told
+            info = ErrorInfo(code="tool_failed", message=f"{type(error).__name__}: {error}")
+            return ToolCallFailed(block=call.block, output=f"The tool failed: {info.message}", error=info)
+
+    async def _ask_approval(self, effect: AskApproval) -> AsyncGenerator[list[RunEvent], None]:
+        yield [ApprovalRequested(block=call.block, approval_id=self._ids.new("mcpr")) for call in effect.calls]
+
+    async def _finish(self, finish: Finish) -> list[RunEvent]:
+        finished = RunFinished(
+            status=finish.status,
+            reason=finish.reason,
+            error=finish.error,
+            finished_at_s=int(self._clock.now_s()),
+        )
+        await self._journal.finish(finished)
+        return [finished]
+
+    def _out_of_time(self) -> Finish:
+        limit = LimitExceeded("timeout_s", f"The run took longer than its limit of {self._limits.timeout_s:g} s.")
+        return Finish("failed", error=ErrorInfo(code=limit.code, message=limit.message))
+
+    async def _settle(self, finish: Finish) -> list[RunEvent]:
+        """End a run from outside its course; one that has ended by itself stays as it is."""
+        if self._journal.has_ended:
+            return []
+        closing = self._machine.close_open_blocks()
+        self._journal.add(closing)
+        return [*closing, *await self._finish(finish)]

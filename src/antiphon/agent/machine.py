@@ -1,0 +1,276 @@
+"""What is next? The loop's decisions, as a machine without I/O.
+
+The machine is fed the run's events, in the order of the journal, and answers with an effect when something has to be
+done. The loop does it, and what comes of it are events again. Because nothing else goes in, a run that is replayed,
+resumed after a crash or forked at a step is this same machine fed a recorded prefix: what the prefix already holds is
+not done again.
+
+    IDLE ── start ──> ASKING ── turn.finished, nothing to do ────────────────> ENDED
+                      │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
+                      │  │ └── turn.failed ──────────────────────────────> ENDED
+     server-side calls│  │all answered
+                      ▼  │
+                     ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+
+A call of a tool that the server does not have is the client's: the run ends, and the client comes back with the
+output. Only whole calls are ever executed: after a cut, or at the token limit, none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.events import (
+    ApprovalDecided,
+    BlockEvent,
+    ErrorInfo,
+    Event,
+    ReasoningFinished,
+    ReasoningStarted,
+    RefusalFinished,
+    RefusalStarted,
+    RunFinished,
+    RunStatus,
+    TextFinished,
+    TextStarted,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallFinished,
+    ToolCallStarted,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may use up. ``max_attempts`` counts the tries of one model call that nobody has seen anything of."""
+
+    max_turns: int = 64
+    max_tool_calls: int = 128
+    max_attempts: int = 1
+    timeout_s: float = 3600.0
+
+
+class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server treats one of its own tools."""
+
+    needs_approval: bool = False
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole call, as the model made it."""
+
+    block: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+# --- effects ---------------------------------------------------------------------------------
+
+
+class CallModel(NamedTuple):
+    """Ask the model for its next turn; ``attempt`` picks the target among the fallbacks."""
+
+    turn: int
+    attempt: int
+
+
+class CallTools(NamedTuple):
+    """Run these server-side tools, side by side; answer ``refused`` ones without running them."""
+
+    calls: tuple[ToolCall, ...]
+    refused: tuple[ToolCall, ...] = ()
+
+
+class AskApproval(NamedTuple):
+    """Let a person decide on these calls before anything of the batch runs."""
+
+    calls: tuple[ToolCall, ...]
+
+
+class Finish(NamedTuple):
+    """The run is over."""
+
+    status: RunStatus
+    reason: str | None = None
+    error: ErrorInfo | None = None
+
+
+Effect = CallModel | CallTools | AskApproval | Finish
+
+
+class State(Enum):
+    """Where a run stands."""
+
+    IDLE = auto()
+    ASKING = auto()
+    ACTING = auto()
+    WAITING = auto()
+    ENDED = auto()
+
+
+# Finish reasons of a model that end the run as incomplete, and the reason the client is told.
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+_FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | type[RefusalFinished]] = {
+    TextStarted: TextFinished,
+    ReasoningStarted: ReasoningFinished,
+    RefusalStarted: RefusalFinished,
+}
+
+
+class Machine:
+    """One run's decisions. ``tools`` are those the server runs itself; any other call is the client's."""
+
+    def __init__(self, limits: Limits | None = None, tools: Mapping[str, ToolPolicy] | None = None) -> None:
+        self.state = State.IDLE
+        self._limits = limits or Limits()
+        self._tools = tools or {}
+        self._turn = 0
+        self._attempt = 0
+        self._shown = False  # something of this turn was already given on
+        self._open: dict[str, Event] = {}  # started, not finished: block -> its started event
+        self._calls: list[ToolCall] = []  # whole calls of this turn, in order
+        self._broken = False  # a call of this turn was cut off
+        self._approved: dict[str, bool] = {}
+        self._unanswered: set[str] = set()  # blocks of server-side calls without a result
+        self._executed = 0
+
+    def start(self) -> Effect:
+        """The first thing to do."""
+        self.state = State.ASKING
+        return CallModel(0, 0)
+
+    def feed(self, event: Event) -> Effect | None:
+        """Take the run's next event; return what must be done because of it, if anything."""
+        handler = _TRANSITIONS.get(type(event))
+        return handler(self, event) if handler else None
+
+    def feed_all(self, events: Iterable[Event]) -> Effect | None:
+        """Take several events; return the effect of the last one that had any."""
+        effect = None
+        for event in events:
+            handler = _TRANSITIONS.get(type(event))
+            if handler is not None:
+                effect = handler(self, event) or effect
+        return effect
+
+    def close_open_blocks(self) -> list[BlockEvent]:
+        """The events that close what is still open, as incomplete: after a cancel, a cut or a crash."""
+        closing: list[BlockEvent] = []
+        for block, started in self._open.items():
+            finished = _FINISHED_FOR.get(type(started))
+            if finished is None:
+                closing.append(ToolCallFinished(block=block, arguments="", status="incomplete"))
+            else:
+                closing.append(finished(block=block, status="incomplete"))
+        self._open.clear()
+        return closing
+
+    # --- transitions -------------------------------------------------------------------------
+
+    def _on_turn_started(self, event: TurnStarted) -> None:
+        self.state = State.ASKING
+        self._turn, self._attempt = event.turn, event.attempt
+        self._shown, self._broken = False, False
+        self._calls = []
+
+    def _on_block_started(self, event: TextStarted) -> None:
+        self._shown = True
+        self._open[event.block] = event
+
+    def _on_block_finished(self, event: TextFinished) -> None:
+        self._open.pop(event.block, None)
+
+    def _on_call_finished(self, event: ToolCallFinished) -> None:
+        started = self._open.pop(event.block, None)
+        if event.status != "completed":
+            self._broken = True
+        elif isinstance(started, ToolCallStarted) and started.choice == 0:
+            self._calls.append(
+                ToolCall(block=event.block, call_id=started.call_id, name=started.name, arguments=event.arguments)
+            )
+
+    def _on_turn_failed(self, event: TurnFailed) -> Effect:
+        if event.retryable and not self._shown and self._attempt + 1 < self._limits.max_attempts:
+            return CallModel(self._turn, self._attempt + 1)
+        return self._end(Finish("failed", error=event.error))
+
+    def _on_turn_finished(self, event: TurnFinished) -> Effect:
+        if reason := _INCOMPLETE.get(event.finish_reason):
+            return self._end(Finish("incomplete", reason))
+        if self._broken:
+            return self._end(Finish("incomplete", "max_output_tokens"))
+        own = tuple(call for call in self._calls if call.name in self._tools)
+        if not own:
+            return self._end(Finish("completed"))
+        self._unanswered = {call.block for call in own}
+        self.state = State.ACTING
+        waiting = tuple(call for call in own if self._tools[call.name].needs_approval)
+        if waiting:
+            self.state = State.WAITING
+            return AskApproval(waiting)
+        return self._act(own)
+
+    def _on_decided(self, event: ApprovalDecided) -> Effect | None:
+        self._approved[event.block] = event.approved
+        own = tuple(call for call in self._calls if call.block in self._unanswered)
+        undecided = [call for call in own if self._tools[call.name].needs_approval and call.block not in self._approved]
+        if undecided:
+            return None
+        self.state = State.ACTING
+        return self._act(own)
+
+    def _act(self, calls: tuple[ToolCall, ...]) -> CallTools:
+        """Run what is allowed: a denied call and one beyond the limit are answered, not run."""
+        run: list[ToolCall] = []
+        refused: list[ToolCall] = []
+        for call in calls:
+            allowed = self._approved.get(call.block, True) and self._executed < self._limits.max_tool_calls
+            (run if allowed else refused).append(call)
+            self._executed += allowed
+        return CallTools(tuple(run), tuple(refused))
+
+    def _on_answered(self, event: ToolCallCompleted) -> Effect | None:
+        self._unanswered.discard(event.block)
+        if self._unanswered or self.state is not State.ACTING:
+            return None
+        if any(call.name not in self._tools for call in self._calls):
+            return self._end(Finish("completed"))  # the rest of the calls are the client's to answer
+        if self._turn + 1 >= self._limits.max_turns:
+            return self._end(Finish("incomplete", "max_turns"))
+        self.state = State.ASKING
+        return CallModel(self._turn + 1, 0)
+
+    def _on_run_finished(self, event: RunFinished) -> None:
+        self.state = State.ENDED
+
+    def _end(self, finish: Finish) -> Finish:
+        self.state = State.ENDED
+        return finish
+
+
+# Which event moves the machine, and how. Deltas, diagnostics and the like are not in it: they move nothing.
+_TRANSITIONS: dict[type[Event], Callable[..., Effect | None]] = {
+    TurnStarted: Machine._on_turn_started,
+    TextStarted: Machine._on_block_started,
+    ReasoningStarted: Machine._on_block_started,
+    RefusalStarted: Machine._on_block_started,
+    ToolCallStarted: Machine._on_block_started,
+    TextFinished: Machine._on_block_finished,
+    ReasoningFinished: Machine._on_block_finished,
+    RefusalFinished: Machine._on_block_finished,
+    ToolCallFinished: Machine._on_call_finished,
+    TurnFinished: Machine._on_turn_finished,
+    TurnFailed: Machine._on_turn_failed,
+    ToolCallCompleted: Machine._on_answered,
+    ToolCallFailed: Machine._on_answered,
+    ApprovalDecided: Machine._on_decided,
+    RunFinished: Machine._on_run_finished,
+}

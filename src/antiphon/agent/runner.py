@@ -1,0 +1,101 @@
+"""Who executes a run: here, the process that was asked. Prepares a run, hands it to the loop, settles dead ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from antiphon.agent.journal import Journal
+from antiphon.agent.loop import Loop, Target, Tool
+from antiphon.agent.machine import Limits, Machine
+from antiphon.clock import Clock, Ids
+from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
+from antiphon.rendering.items import output_items
+from antiphon.store.base import Store
+from antiphon.wire.responses import CreateResponse, input_items
+
+
+class Runner:
+    """Runs requests in this process, each in the task that reads it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        resolve: Callable[[str], Sequence[Target]],
+        clock: Clock,
+        ids: Ids,
+        limits: Limits | None = None,
+        tools: Mapping[str, Tool] | None = None,
+    ) -> None:
+        self._store = store
+        self._resolve = resolve
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits or Limits()
+        self._tools = tools or {}
+
+    async def run(
+        self, owner: str, request: CreateResponse, *, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in one run, in batches as it happens; see `Loop.events`.
+
+        Raises, before the first batch:
+            ModelNotFound: no upstream answers to the model's name.
+            NotFound: ``previous_response_id`` names nothing of this owner's.
+            Conflict: the previous response has not ended.
+        """
+        targets = self._resolve(request.model)
+        parent = request.previous_response_id
+        history = await self._store.history(owner, parent) if parent else []
+        own_input = input_items(request)
+        run = self._ids.new("resp")
+        started = RunStarted(
+            run=run,
+            created_at_s=int(self._clock.now_s()),
+            model=request.model,
+            request={key: value for key, value in request.raw.items() if key != "input"},
+        )
+        store = self._store if request.store is not False else None
+        journal = Journal(store, owner, started, parent=parent, input_items=own_input)
+        loop = Loop(
+            run=run,
+            request=request,
+            items=history + own_input,
+            targets=targets,
+            journal=journal,
+            clock=self._clock,
+            ids=self._ids,
+            limits=_with_attempts(self._limits, len(targets)),
+            tools=self._tools,
+            authorization=authorization,
+        )
+        async with aclosing(loop.events()) as events:
+            async for batch in events:
+                yield batch
+
+    async def recover(self) -> int:
+        """Settle the runs that a dead process left without an end; return how many.
+
+        What was cut is closed as incomplete and the run ends failed, with the code ``interrupted``. Only for a
+        process that has the store to itself.
+        """
+        unfinished = await self._store.unfinished()
+        for owner, run in ((left.owner, left.run) for left in unfinished):
+            events = await self._store.events(owner, run)
+            machine = Machine()
+            machine.feed_all(events)
+            error = ErrorInfo(code="interrupted", message="The server stopped while this response was being made.")
+            finished = RunFinished(status="failed", finished_at_s=int(self._clock.now_s()), error=error)
+            tail: list[RunEvent] = [*machine.close_open_blocks(), finished]
+            await self._store.finish(owner, run, tail, finished, output_items=output_items(events + tail, run))
+        return len(unfinished)
+
+
+def _with_attempts(limits: Limits, targets: int) -> Limits:
+    """Every fallback is tried at least once."""
+    if limits.max_attempts >= targets:
+        return limits
+    return msgspec.structs.replace(limits, max_attempts=targets)

@@ -1,0 +1,256 @@
+"""What a recording holds, and the native file format: JSON Lines, one header line, then one line an interaction.
+
+The bytes are what is kept; everything that can be computed from them (messages, events, usage) is computed when it is
+looked at. ``docs/cassettes.md`` is the contract of the file; this module is its Python side, and knows no file: lines
+in, lines out. A minor version only adds fields, and a reader passes over fields it does not know; a newer major
+version is refused.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from antiphon.errors import CassetteCorrupt, CassetteVersion
+from antiphon.events import ErrorInfo
+
+VERSION = "1.0"
+TOOL = "antiphon/0.1.0"
+
+# A file is native if it begins so; the header's other fields may stand in any order after it.
+MAGIC = b'{"antiphon_cassette"'
+
+Headers = tuple[tuple[str, str], ...]
+Kind = Literal["http", "tool", "websocket"]
+
+# What is known of the response: ``wire`` its bytes in the chunks they came in; ``body`` its bytes, but not how they
+# were cut; ``parsed`` only the objects a tool made of them, written out again.
+Fidelity = Literal["wire", "body", "parsed"]
+
+
+class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it was sent, after scrubbing. Header names are lower case."""
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """One read's worth of a body. ``delay_ms`` is counted from the chunk before it, or from the headers."""
+
+    delay_ms: float
+    data: bytes
+
+
+class RecordedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response as it came, content-encoding undone. Header names are lower case.
+
+    ``status`` is None where no response came, or where a log does not tell it; ``error`` is what ended the response
+    early. ``delay_ms`` is the time from the request to the response's headers.
+    """
+
+    status: int | None
+    headers: Headers = ()
+    chunks: tuple[Chunk, ...] = ()
+    delay_ms: float = 0.0
+    error: ErrorInfo | None = None
+
+    @property
+    def body(self) -> bytes:
+        """All chunks joined."""
+        return b"".join([chunk.data for chunk in self.chunks])
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a tool and what it gave. ``arguments`` and ``result`` are any JSON values."""
+
+    name: str
+    arguments: Any = None
+    result: Any = None
+    error: ErrorInfo | None = None
+
+
+class Interaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange with the world: an HTTP request with its response, or a tool call with its result.
+
+    ``request`` is None where a log holds only the answer. ``tags`` are for people and tools; matching ignores them.
+    """
+
+    id: str
+    kind: Kind = "http"
+    fidelity: Fidelity = "wire"
+    request: RecordedRequest | None = None
+    response: RecordedResponse | None = None
+    tool: ToolCall | None = None
+    started_at: datetime | None = None
+    duration_ms: float | None = None
+    tags: dict[str, str] = {}
+
+
+# --- the lines -------------------------------------------------------------------------------
+
+
+class _Base64(msgspec.Struct, frozen=True):
+    base64: str
+
+
+_Data = str | _Base64
+
+
+class _RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    method: str
+    url: str
+    headers: Headers = ()
+    body: _Data = ""
+
+
+class _ResponseLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    status: int | None
+    headers: Headers = ()
+    delay_ms: float = 0.0
+    chunks: list[tuple[float, _Data]] = []
+    error: ErrorInfo | None = None
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    kind: Kind
+    fidelity: Fidelity
+    started_at: datetime | None = None
+    duration_ms: float | None = None
+    tags: dict[str, str] = {}
+    request: _RequestLine | None = None
+    response: _ResponseLine | None = None
+    tool: ToolCall | None = None
+
+
+class _Header(msgspec.Struct, frozen=True):
+    antiphon_cassette: str
+
+
+_ENCODER = msgspec.json.Encoder()
+_LINES = msgspec.json.Decoder(_Line)
+_HEADERS = msgspec.json.Decoder(_Header)
+
+
+def encode_header(tool: str = TOOL) -> bytes:
+    """The first line of a cassette, with its line end."""
+    return _ENCODER.encode({"antiphon_cassette": VERSION, "tool": tool}) + b"\n"
+
+
+def decode_header(line: bytes, where: str) -> str:
+    """The format version that a header line states; ``where`` is file and line, for the error.
+
+    Raises:
+        CassetteCorrupt: this is no header.
+        CassetteVersion: it states a newer major version.
+    """
+    try:
+        version = _HEADERS.decode(line).antiphon_cassette
+        major = int(version.partition(".")[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise CassetteCorrupt(f"{where}: the header of the cassette is unreadable: {error}") from error
+    if major > int(VERSION.partition(".")[0]):
+        raise CassetteVersion(
+            f"{where}: the cassette has format {version}, but {TOOL} reads up to {VERSION}. Upgrade to read it."
+        )
+    return version
+
+
+def encode_interaction(interaction: Interaction) -> bytes:
+    """One interaction as a line, with its line end."""
+    request, response = interaction.request, interaction.response
+    line = _Line(
+        id=interaction.id,
+        kind=interaction.kind,
+        fidelity=interaction.fidelity,
+        started_at=interaction.started_at,
+        duration_ms=interaction.duration_ms,
+        tags=interaction.tags,
+        request=None if request is None else _request_line(request),
+        response=None if response is None else _response_line(response),
+        tool=interaction.tool,
+    )
+    return _ENCODER.encode(line) + b"\n"
+
+
+def decode_interaction(line: bytes) -> Interaction:
+    """The interaction of a line.
+
+    Raises:
+        ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
+    """
+    found = _LINES.decode(line)
+    if found.kind == "http" and found.response is None:
+        raise ValueError("an http interaction needs a response")
+    if found.kind == "tool" and found.tool is None:
+        raise ValueError("a tool interaction needs a tool")
+    return Interaction(
+        id=found.id,
+        kind=found.kind,
+        fidelity=found.fidelity,
+        request=None if found.request is None else _request(found.request),
+        response=None if found.response is None else _response(found.response),
+        tool=found.tool,
+        started_at=found.started_at,
+        duration_ms=found.duration_ms,
+        tags=found.tags,
+    )
+
+
+def _request_line(request: RecordedRequest) -> _RequestLine:
+    return _RequestLine(method=request.method, url=request.url, headers=request.headers, body=_text(request.body))
+
+
+def _request(line: _RequestLine) -> RecordedRequest:
+    return RecordedRequest(method=line.method, url=line.url, headers=line.headers, body=_bytes(line.body))
+
+
+def _response_line(response: RecordedResponse) -> _ResponseLine:
+    return _ResponseLine(
+        status=response.status,
+        headers=response.headers,
+        delay_ms=response.delay_ms,
+        chunks=[(chunk.delay_ms, _text(chunk.data)) for chunk in response.chunks],
+        error=response.error,
+    )
+
+
+def _response(line: _ResponseLine) -> RecordedResponse:
+    return RecordedResponse(
+        status=line.status,
+        headers=line.headers,
+        chunks=tuple([Chunk(delay_ms, _bytes(data)) for delay_ms, data in line.chunks]),
+        delay_ms=line.delay_ms,
+        error=line.error,
+    )
+
+
+def _text(data: bytes) -> _Data:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return _Base64(b64encode(data).decode())
+
+
+def _bytes(data: _Data) -> bytes:
+    if isinstance(data, str):
+        return data.encode()
+    try:
+        return b64decode(data.base64, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"a base64 value is malformed: {error}") from error

@@ -1,0 +1,44 @@
+"""Our own format, read line by line: a file of any size opens at once and costs the memory of one interaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from antiphon.cassettes.format import MAGIC, Interaction, decode_header, decode_interaction
+from antiphon.errors import CassetteCorrupt
+
+log = logging.getLogger("antiphon.cassettes")
+
+
+def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
+    """The interactions of an open cassette; ``name`` is for errors. A torn last line is logged as a warning.
+
+    Header lines may stand anywhere, so that two cassettes joined with ``cat`` are one.
+
+    Raises:
+        CassetteCorrupt: a line is unreadable, or there is no interaction in it at all.
+        CassetteVersion: it was written by a newer version.
+    """
+    count = 0
+    for number, line in enumerate(file, start=1):
+        where = f"{name}:{number}"
+        if line.startswith(MAGIC):
+            decode_header(line, where)
+            continue
+        if number == 1:
+            raise CassetteCorrupt(f"{where}: the header line of the cassette is missing.")
+        if not line.strip():
+            continue
+        try:
+            interaction = decode_interaction(line)
+        except ValueError as error:
+            if line.endswith(b"\n"):
+                raise CassetteCorrupt(f"{where}: the interaction is unreadable: {error}") from error
+            log.warning("%s: the last line is torn, as after a crash while recording; it is left out.", where)
+            continue
+        count += 1
+        yield interaction
+    if not count:
+        raise CassetteCorrupt(f"{name}: the cassette holds no interaction.")

@@ -1,0 +1,202 @@
+"""A transport around another one that writes down what passes: bytes, chunks, delays, failures.
+
+The live call comes first: a chunk is noted, with its time, and handed on; everything else happens when the call is
+over, in a thread of its own. A recording that fails is a warning in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from antiphon.cassettes.format import Chunk, Headers, Interaction, RecordedRequest, RecordedResponse
+from antiphon.cassettes.scrubbing import Scrubber
+from antiphon.cassettes.writing import Writer
+from antiphon.clock import Clock
+from antiphon.errors import AntiphonError, TransportError
+from antiphon.events import ErrorInfo
+from antiphon.transport import HttpRequest, HttpResponse, Transport
+
+log = logging.getLogger("antiphon.cassettes")
+
+CLOSED_EARLY = "closed_early"
+
+
+class Recorder:
+    """Records every call of a transport into a cassette; an existing cassette is continued.
+
+    ``scrub`` gives an interaction as it may be written down; the default keeps harmless headers only.
+
+    Raises:
+        CassetteCorrupt: the file exists and is no cassette.
+        CassetteVersion: it was written by a newer version.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str | Path,
+        *,
+        clock: Clock,
+        scrub: Callable[[Interaction], Interaction] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._writer = Writer(path)
+        self._path = path
+        self._clock = clock
+        self._scrub = scrub or Scrubber()
+        self._numbers = itertools.count(1)
+        self._open: set[_Call] = set()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-recorder")
+        self._has_warned = False
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and record what comes back, or that nothing did."""
+        call = _Call(request, request.interaction or self._new_id(), self._clock, self._finish)
+        try:
+            response = await self._transport.send(request)
+        except BaseException as error:
+            call.end(_error(error))
+            raise
+        call.headers_came(response)
+        self._open.add(call)
+        return _RecordedResponse(response, call)
+
+    async def close(self) -> None:
+        """Write what is still open as cut off, wait for the file, and close the transport."""
+        for call in list(self._open):
+            call.end(ErrorInfo(code=CLOSED_EARLY, message="The recorder was closed while the answer was coming."))
+        await asyncio.to_thread(self._thread.shutdown)
+        self._writer.close()
+        await self._transport.close()
+
+    def _new_id(self) -> str:
+        return f"{int(self._clock.now_s() * 1000):x}-{next(self._numbers)}"
+
+    def _finish(self, call: _Call) -> None:
+        self._open.discard(call)
+        try:
+            self._thread.submit(self._write, call.interaction())
+        except RuntimeError as error:  # closed: the call outlived the recorder
+            self._warn(error)
+
+    def _write(self, interaction: Interaction) -> None:
+        try:
+            self._writer.append(self._scrub(interaction))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the live call must not feel it
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("Recording to %s fails, calls go on unrecorded: %s", self._path, error)
+
+
+class _Call:
+    """What is known so far of one exchange; ends once."""
+
+    def __init__(self, request: HttpRequest, name: str, clock: Clock, finish: Callable[[_Call], None]) -> None:
+        self._request = request
+        self._name = name
+        self._clock = clock
+        self._finish = finish
+        self._started_at = datetime.fromtimestamp(clock.now_s(), UTC)
+        self._started_s = self._last_s = clock.monotonic_s()
+        self._status: int | None = None
+        self._headers: Headers = ()
+        self._delay_ms = self._duration_ms = 0.0
+        self._chunks: list[Chunk] = []
+        self._error: ErrorInfo | None = None
+        self._has_ended = False
+
+    def headers_came(self, response: HttpResponse) -> None:
+        self._status, self._headers = response.status, response.headers
+        self._delay_ms = self._lap_ms()
+
+    def chunk_came(self, data: bytes) -> None:
+        self._chunks.append(Chunk(self._lap_ms(), data))
+
+    def end(self, error: ErrorInfo | None) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self._duration_ms = _ms(self._clock.monotonic_s() - self._started_s)
+        self._error = error
+        self._finish(self)
+
+    def close(self) -> None:
+        """The caller reads no further. After ``[DONE]`` that is the end, before it the answer is cut."""
+        is_done = bool(self._chunks) and self._chunks[-1].data.rstrip().endswith(b"data: [DONE]")
+        self.end(None if is_done else ErrorInfo(code=CLOSED_EARLY, message="The client read no further."))
+
+    def interaction(self) -> Interaction:
+        request = self._request
+        return Interaction(
+            id=self._name,
+            request=RecordedRequest(method=request.method, url=request.url, headers=request.headers, body=request.body),
+            response=RecordedResponse(
+                status=self._status,
+                headers=self._headers,
+                chunks=tuple(self._chunks),
+                delay_ms=self._delay_ms,
+                error=self._error,
+            ),
+            started_at=self._started_at,
+            duration_ms=self._duration_ms,
+        )
+
+    def _lap_ms(self) -> float:
+        now_s = self._clock.monotonic_s()
+        lap_ms, self._last_s = _ms(now_s - self._last_s), now_s
+        return lap_ms
+
+
+class _RecordedResponse:
+    """A live response whose chunks are noted on their way."""
+
+    def __init__(self, response: HttpResponse, call: _Call) -> None:
+        self._response = response
+        self._call = call
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Headers:
+        return self._response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._response.chunks():
+                self._call.chunk_came(data)
+                yield data
+        except GeneratorExit:
+            self._call.close()
+            raise
+        except BaseException as error:
+            self._call.end(_error(error))
+            raise
+        self._call.end(None)
+
+    async def close(self) -> None:
+        self._call.close()
+        await self._response.close()
+
+
+def _error(error: BaseException) -> ErrorInfo:
+    """How a failed call is written down; a cancelled one is the caller's doing."""
+    if isinstance(error, AntiphonError):
+        return ErrorInfo(code=error.code, message=error.message)
+    if isinstance(error, asyncio.CancelledError):
+        return ErrorInfo(code=CLOSED_EARLY, message="The call was cancelled.")
+    return ErrorInfo(code=TransportError.code, message=f"{type(error).__name__}: {error}")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

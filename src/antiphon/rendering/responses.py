@@ -1,0 +1,181 @@
+"""A run's events as a Responses stream and as the Response object. The same events always give the same bytes.
+
+A stream begins with response.created and response.in_progress; a background run is ``queued`` until its first turn.
+Exactly one terminal event ends a stream, and it carries the Response object as ``GET`` shows it:
+
+    completed    response.completed
+    incomplete   response.incomplete, with the reason
+    failed       response.failed, with the error and whatever output there was. No ``error`` event goes before it: in
+                 its nested form openai-python raises and the output is lost, in its flat form it says nothing that
+                 response.failed does not say to every client.
+    cancelled    response.incomplete, its response having the status ``cancelled``. There is no event for this: an
+                 invented name makes openai-node throw, and clients ask again after response.failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from antiphon.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    Diagnostic,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    ToolCallExecuting,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+    Usage,
+)
+from antiphon.rendering.echo import echoed
+from antiphon.rendering.frames import DONE, Frame, FrameWriter, sse
+from antiphon.rendering.items import Handlers, ItemBuilder
+
+__all__ = ["DONE", "Frame", "ResponsesRenderer", "response_object", "sse"]
+
+_TERMINAL = {
+    "completed": "response.completed",
+    "incomplete": "response.incomplete",
+    "failed": "response.failed",
+    "cancelled": "response.incomplete",
+}
+# The chat API's words for the two reasons that OpenAI documents; any other is shown as it is.
+_REASONS = {"length": "max_output_tokens"}
+
+# Events that a client of the Responses API is not shown (yet: approvals come with MCP).
+UNSEEN = (Diagnostic, ToolCallExecuting, ApprovalRequested, ApprovalDecided)
+
+
+class _Handlers(dict[type, Any]):
+    def __missing__(self, event: type) -> None:
+        raise ValueError(f"{event.__name__} has no place here: a run begins with RunStarted and ends with RunFinished.")
+
+
+class ResponsesRenderer:
+    """Renders the events of one run, fed in any portions, in order, from its `RunStarted` on.
+
+    ``raw_reasoning`` shows reasoning as ``reasoning_text`` instead of as a summary, in the profile ``openai``. Every
+    other setting stands in `RunStarted`.
+    """
+
+    def __init__(self, *, raw_reasoning: bool = False) -> None:
+        self._writer = FrameWriter()
+        self._items = ItemBuilder(self._writer, raw_reasoning=raw_reasoning)
+        self._response: dict[str, Any] = {}
+        self._usage: Usage | None = None
+        self._handlers: Handlers = _Handlers({RunStarted: self._run_started})
+
+    def render(self, events: Iterable[RunEvent]) -> list[Frame]:
+        """The frames these events become.
+
+        Raises:
+            ValueError: the events are not a legal sequence.
+        """
+        handlers = self._handlers
+        for event in events:
+            handlers[type(event)](event)
+        return self._writer.take()
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The Response object as it stands now; empty before `RunStarted`."""
+        if not self._response:
+            return {}
+        return {**self._response, "output": self._items.output(), "usage": _usage(self._usage)}
+
+    def _run_started(self, event: RunStarted) -> None:
+        self._items.run_started(event)
+        self._response = {
+            "id": event.run,
+            "object": "response",
+            "created_at": event.created_at_s,
+            "completed_at": None,
+            "status": "in_progress",
+            "error": None,
+            "incomplete_details": None,
+            "model": event.model,
+            "output": [],
+            "usage": None,
+            **echoed(event.request),
+        }
+        self._handlers.update(self._items.handlers)
+        self._handlers.update(dict.fromkeys(UNSEEN, _nothing))
+        self._handlers.update({TurnFinished: self._turn_ended, TurnFailed: self._turn_ended})
+        self._handlers[RunFinished] = self._run_finished
+        del self._handlers[RunStarted]
+        if self._response["background"]:
+            self._response["status"] = "queued"
+            self._show("response.created")
+            self._show("response.queued")
+            self._handlers[TurnStarted] = self._first_turn_started
+        else:
+            self._show("response.created")
+            self._show("response.in_progress")
+
+    def _show(self, type_: str) -> None:
+        self._writer.write(type_, {"response": self.response})
+
+    def _first_turn_started(self, event: TurnStarted) -> None:
+        self._response["status"] = "in_progress"
+        self._show("response.in_progress")
+        handler = self._handlers[TurnStarted] = self._items.handlers[TurnStarted]
+        handler(event)
+
+    def _turn_ended(self, event: TurnFinished | TurnFailed) -> None:
+        self._items.settle()
+        if event.usage is not None:
+            self._usage = _sum(self._usage or Usage(), event.usage)
+
+    def _run_finished(self, event: RunFinished) -> None:
+        self._items.settle()
+        response = self._response
+        response["status"] = event.status
+        if event.status == "completed":
+            response["completed_at"] = event.finished_at_s
+        elif event.status == "incomplete":
+            reason = event.reason or "unknown"
+            response["incomplete_details"] = {"reason": _REASONS.get(reason, reason)}
+        elif event.status == "failed":
+            error = event.error
+            response["error"] = {
+                "code": error.code if error else "server_error",
+                "message": error.message if error else event.reason or "The run failed.",
+            }
+        self._show(_TERMINAL[event.status])
+        self._handlers.clear()
+
+
+def response_object(events: Iterable[RunEvent], *, raw_reasoning: bool = False) -> dict[str, Any]:
+    """The Response object of a run, which its stream's last event carries too."""
+    renderer = ResponsesRenderer(raw_reasoning=raw_reasoning)
+    renderer.render(events)
+    return renderer.response
+
+
+def _nothing(_: RunEvent) -> None:
+    pass
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        total_tokens=one.total_tokens + (other.total_tokens or other.input_tokens + other.output_tokens),
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+    )
+
+
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+    }

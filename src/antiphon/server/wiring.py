@@ -1,0 +1,173 @@
+"""From settings to an application: what is connected to what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from antiphon.agent.loop import Target
+from antiphon.agent.machine import Limits
+from antiphon.agent.runner import Runner
+from antiphon.cassettes import Interaction, Player, Recorder, read
+from antiphon.clock import Clock, RandomIds, SystemClock
+from antiphon.config import Settings, route
+from antiphon.errors import ConfigError, ModelNotFound
+from antiphon.providers.chat import ChatProvider
+from antiphon.providers.http import HttpTransport
+from antiphon.server.app import App
+from antiphon.server.auth import Keys
+from antiphon.server.chat import Chat
+from antiphon.server.models import Models
+from antiphon.server.responses import Responses
+from antiphon.store.sqlite import SqliteStore
+from antiphon.transport import HttpRequest, HttpResponse, Transport
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, *, chunk_delay_s: float = 0.0, on_difference: Callable[[str], None] | None = None
+) -> AsyncIterator[App]:
+    """The application these settings describe; closed with the block, and everything it opened with it.
+
+    ``on_difference`` is told, in a line each, how requests differ from those of a cassette replayed in order.
+    ``chunk_delay_s`` paces recordings that hold no timing.
+
+    Raises:
+        ConfigError, CassetteError, StoreError: it cannot be opened so.
+    """
+    clock, ids = SystemClock(), RandomIds()
+    async with AsyncExitStack() as stack:
+        recording = [] if settings.replay is None else list(read(settings.replay))
+        store = SqliteStore.open(settings.data_dir, clock=clock)
+        stack.push_async_callback(store.close)
+        transport: Transport
+        if settings.replay is not None:
+            transport = _player(settings, recording, chunk_delay_s, on_difference)
+        else:
+            transport = _live(settings, clock)
+        stack.push_async_callback(transport.close)
+        providers = {
+            each.name: ChatProvider(each.name, each.base_url, transport, api_key=each.api_key, headers=each.headers)
+            for each in settings.upstreams.values()
+        }
+        resolve = _resolver(settings, providers)
+        runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids, limits=_limits(settings))
+        if interrupted := await runner.recover():
+            _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
+        named = {alias: each.upstream for alias, each in settings.models.items()}
+        named |= dict.fromkeys(_recorded_models(recording), "recording")
+        asked = [] if settings.replay else list(providers.values())
+        app = App(
+            [
+                *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
+                *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
+                *Models(asked, resolve, clock, named=named).routes(),
+            ],
+            keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
+            clock=clock,
+            ids=ids,
+            forward_auth=settings.forward_auth,
+            max_body_bytes=settings.limits.max_body_bytes,
+        )
+        stack.push_async_callback(app.close)
+        yield app
+
+
+class Upstreams:
+    """The live transport: each upstream has connections and timeouts of its own, found by its base URL."""
+
+    def __init__(self, by_base_url: Mapping[str, Transport]) -> None:
+        self._by_base_url = by_base_url
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request the way of the upstream it belongs to; see `Transport.send`."""
+        base_url = max((each for each in self._by_base_url if request.url.startswith(f"{each}/")), key=len)
+        return await self._by_base_url[base_url].send(request)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for transport in self._by_base_url.values():
+            await transport.close()
+
+
+def _live(settings: Settings, clock: Clock) -> Transport:
+    upstreams = Upstreams(
+        {
+            each.base_url: HttpTransport(connect_timeout_s=each.connect_timeout_s, read_timeout_s=each.read_timeout_s)
+            for each in settings.upstreams.values()
+        }
+    )
+    if settings.record is None:
+        return upstreams
+    try:
+        settings.record.parent.mkdir(parents=True, exist_ok=True)
+        return Recorder(upstreams, settings.record, clock=clock)
+    except OSError as error:
+        raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
+
+
+def _player(
+    settings: Settings,
+    recording: list[Interaction],
+    chunk_delay_s: float,
+    on_difference: Callable[[str], None] | None,
+) -> Player:
+    def tell(interaction: Interaction, differences: Iterable[object]) -> None:
+        index = next(index for index, each in enumerate(recording) if each is interaction)
+        for difference in differences:
+            if on_difference is not None:
+                on_difference(f"interaction {index}: {difference}")
+
+    return Player(
+        recording,
+        match=settings.match,
+        on_difference=tell,
+        chunk_delay_s=chunk_delay_s,
+        name=str(settings.replay),
+    )
+
+
+def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Callable[[str], list[Target]]:
+    def resolve(model: str) -> list[Target]:
+        try:
+            routes = route(settings, model)
+        except ModelNotFound:
+            if settings.replay is None:
+                raise
+            return [Target(next(iter(providers.values())), model)]  # the recording says whether there is an answer
+        return [Target(providers[each.upstream], each.model) for each in routes]
+
+    return resolve
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        max_turns=limits.max_turns,
+        max_tool_calls=limits.max_tool_calls,
+        max_attempts=limits.max_attempts,
+        timeout_s=limits.timeout_s,
+    )
+
+
+class _Asked(msgspec.Struct):
+    model: str | None = None
+
+
+def _recorded_models(recording: Iterable[Interaction]) -> list[str]:
+    """The models that the requests of a recording name, in order."""
+    found: dict[str, None] = {}
+    for interaction in recording:
+        if interaction.request is not None and interaction.request.body:
+            try:
+                model = msgspec.json.decode(interaction.request.body, type=_Asked).model
+            except msgspec.DecodeError:
+                continue  # an upload, say
+            if model:
+                found[model] = None
+    return list(found)

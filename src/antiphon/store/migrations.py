@@ -1,0 +1,93 @@
+"""How the schema came to be: named steps, each applied once, in order.
+
+A new database goes through the same steps as an old one, so there is no second description of the schema that could
+differ. A step that was released is never edited; what it built is changed by a further step. No ``STRICT`` tables and
+no ``RETURNING``: some systems still run SQLite 3.34.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from antiphon.errors import SchemaOutOfDate
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def create_runs(connection: sqlite3.Connection) -> None:
+    """Runs point to their parent. A run that was deleted stays as a mark while later runs build on its items."""
+    connection.execute(
+        """CREATE TABLE runs (
+            number INTEGER PRIMARY KEY,  -- order of arrival
+            owner TEXT NOT NULL,
+            run TEXT NOT NULL,
+            parent TEXT,
+            status TEXT NOT NULL,  -- in_progress, or what its run.finished says
+            created_at_s INTEGER NOT NULL,
+            finished_at_s INTEGER,
+            deleted_at_s INTEGER,
+            UNIQUE (owner, run),
+            FOREIGN KEY (owner, parent) REFERENCES runs (owner, run)
+        )"""
+    )
+    connection.execute("CREATE INDEX runs_by_parent ON runs (owner, parent) WHERE parent IS NOT NULL")
+    connection.execute("CREATE INDEX runs_unfinished ON runs (number) WHERE status = 'in_progress'")
+
+
+def create_items(connection: sqlite3.Connection) -> None:
+    """Items belong to one run; ``position`` counts from 0 within its input, and within its output."""
+    connection.execute(
+        """CREATE TABLE items (
+            owner TEXT NOT NULL,
+            run TEXT NOT NULL,
+            direction TEXT NOT NULL CHECK (direction IN ('input', 'output')),
+            position INTEGER NOT NULL,
+            item_id TEXT,
+            type TEXT,
+            data TEXT NOT NULL,  -- the item, as JSON
+            PRIMARY KEY (owner, run, direction, position),
+            FOREIGN KEY (owner, run) REFERENCES runs (owner, run) ON DELETE CASCADE
+        )"""
+    )
+
+
+def create_segments(connection: sqlite3.Connection) -> None:
+    """A segment holds a run's events ``first_seq`` to ``last_seq``, both included, counted from 0."""
+    connection.execute(
+        """CREATE TABLE segments (
+            owner TEXT NOT NULL,
+            run TEXT NOT NULL,
+            first_seq INTEGER NOT NULL,
+            last_seq INTEGER NOT NULL CHECK (last_seq >= first_seq),
+            blob BLOB NOT NULL,
+            PRIMARY KEY (owner, run, first_seq),
+            FOREIGN KEY (owner, run) REFERENCES runs (owner, run) ON DELETE CASCADE
+        )"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments)
+
+
+def migrate(connection: sqlite3.Connection, now_s: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Apply the steps that this database has not seen, all of them or none.
+
+    Raises:
+        SchemaOutOfDate: the database has seen a step that is not in ``migrations``.
+    """
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at_s INTEGER NOT NULL)"
+        )
+        applied = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+        if newer := applied - {migration.__name__ for migration in migrations}:
+            raise SchemaOutOfDate(
+                f"The database has a newer schema (step {sorted(newer)[0]!r}) than this version of Antiphon knows."
+                " Update Antiphon, or choose another data directory."
+            )
+        for migration in migrations:
+            if migration.__name__ not in applied:
+                migration(connection)
+                connection.execute("INSERT INTO migrations VALUES (?, ?)", (migration.__name__, int(now_s)))

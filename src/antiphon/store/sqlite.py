@@ -1,0 +1,205 @@
+"""The embedded store: one SQLite database in the data directory.
+
+What was written stays when the process is killed, at once. When the whole machine loses power, the last commits may be
+missing (the database is never damaged by that); ``synchronous="full"`` waits for the disk on each commit and loses
+none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from antiphon.clock import Clock
+from antiphon.errors import Conflict, NotFound, StoreError
+from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.store import queries, segments
+from antiphon.store.base import UnfinishedRun
+from antiphon.store.database import Database, Synchronous
+from antiphon.wire.responses import Item
+
+
+class _Run(NamedTuple):
+    parent: str | None
+    status: str
+    deleted_at_s: int | None
+
+    @property
+    def is_going(self) -> bool:
+        return self.status == "in_progress"
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file; made by `open`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    def open(cls, data_dir: Path | None, *, clock: Clock, synchronous: Synchronous = "normal") -> SqliteStore:
+        """The store in ``data_dir``, which is made if it is not there; None keeps everything in memory.
+
+        Raises:
+            StoreLocked: another process has the directory.
+            SchemaOutOfDate: a newer version wrote the database.
+            StoreError: the directory or the database in it cannot be used.
+        """
+        return cls(Database.open(data_dir, clock=clock, synchronous=synchronous), clock)
+
+    async def begin(self, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
+        """See `Store.begin`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            if parent is not None and _visible(db, owner, parent).is_going:
+                raise Conflict(f"Run {parent!r} has not ended: it cannot be continued yet.")
+            key = {"owner": owner, "run": started.run}
+            if _find(db, owner, started.run):
+                raise Conflict(f"There is already a run {started.run!r}.")
+            db.execute(queries.INSERT_RUN, {**key, "parent": parent, "created_at_s": started.created_at_s})
+            db.execute(queries.APPEND_SEGMENT, {**key, "count": 1, "blob": segments.pack([started])})
+            _insert_items(db, owner, started.run, "input", input_items)
+
+        await self._database.transact(write)
+
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+        """See `Store.append`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            _require_going(db, owner, run)
+            blob = segments.pack(events)
+            db.execute(queries.APPEND_SEGMENT, {"owner": owner, "run": run, "count": len(events), "blob": blob})
+
+        if events:
+            await self._database.transact(write)
+
+    async def finish(
+        self, owner: str, run: str, events: Sequence[RunEvent], finished: RunFinished, *, output_items: Sequence[Item]
+    ) -> None:
+        """See `Store.finish`."""
+        if not events or events[-1] != finished:
+            raise StoreError(f"The last of the events that end run {run!r} must be its run.finished.")
+
+        def write(db: sqlite3.Connection) -> None:
+            _require_going(db, owner, run)
+            key = {"owner": owner, "run": run}
+            written = db.execute(queries.SEGMENTS, key).fetchall()
+            blob = segments.pack(events, after=[blob for _, blob in written], run=run)
+            count = written[-1][0] + 1 + len(events)
+            db.execute(queries.DELETE_SEGMENTS, key)
+            db.execute(queries.APPEND_SEGMENT, {**key, "count": count, "blob": blob})
+            _insert_items(db, owner, run, "output", output_items)
+            end = {"status": finished.status, "finished_at_s": finished.finished_at_s}
+            db.execute(queries.FINISH_RUN, {**key, **end})
+
+        await self._database.transact(write)
+
+    async def events(self, owner: str, run: str) -> list[RunEvent]:
+        """See `Store.events`."""
+
+        def read(db: sqlite3.Connection) -> list[bytes]:
+            _visible(db, owner, run)
+            return [blob for _, blob in db.execute(queries.SEGMENTS, {"owner": owner, "run": run})]
+
+        blobs = await self._database.transact(read)
+        return [event for blob in blobs for event in segments.unpack(blob, run=run)]
+
+    async def history(self, owner: str, run: str) -> list[Item]:
+        """See `Store.history`."""
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+            if _visible(db, owner, run).is_going:
+                raise Conflict(f"Run {run!r} has not ended: it cannot be continued yet.")
+            return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
+
+        rows = await self._database.transact(read)
+        items = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
+        return [item for (status, side, kind, _), item in items if side == "input" or _counts(status, kind, item)]
+
+    async def delete(self, owner: str, run: str) -> None:
+        """See `Store.delete`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            if _visible(db, owner, run).is_going:
+                raise Conflict(f"Run {run!r} has not ended: cancel it before deleting it.")
+            key = {"owner": owner, "run": run}
+            db.execute(queries.DELETE_SEGMENTS, key)
+            db.execute(queries.MARK_RUN_DELETED, {**key, "deleted_at_s": int(self._clock.now_s())})
+            _prune(db, owner, run)
+
+        await self._database.transact(write)
+        await self._database.forget()
+
+    async def unfinished(self) -> list[UnfinishedRun]:
+        """See `Store.unfinished`."""
+        rows = await self._database.transact(lambda db: db.execute(queries.UNFINISHED_RUNS).fetchall())
+        return [UnfinishedRun(owner, run) for owner, run in rows]
+
+    async def close(self) -> None:
+        """See `Store.close`. Closing twice is harmless."""
+        await self._database.close()
+
+
+def _counts(status: str, kind: str, item: Item) -> bool:
+    """Whether an output item belongs in a model's input.
+
+    What a crash or a cancel cut off does not. Text that ran into the token limit does (the next request may say "go
+    on"), a call never: nobody may answer half a call.
+    """
+    return item.get("status") != "incomplete" or (status == "incomplete" and kind in ("message", "reasoning"))
+
+
+def _find(db: sqlite3.Connection, owner: str, run: str) -> _Run | None:
+    row = db.execute(queries.FIND_RUN, {"owner": owner, "run": run}).fetchone()
+    return _Run(*row) if row else None
+
+
+def _visible(db: sqlite3.Connection, owner: str, run: str) -> _Run:
+    found = _find(db, owner, run)
+    if found is None or found.deleted_at_s is not None:
+        raise NotFound("response", run)
+    return found
+
+
+def _require_going(db: sqlite3.Connection, owner: str, run: str) -> None:
+    if not _visible(db, owner, run).is_going:
+        raise Conflict(f"Run {run!r} has ended: its journal takes no more events.")
+
+
+def _prune(db: sqlite3.Connection, owner: str, run: str | None) -> None:
+    """Remove deleted runs on which nothing builds, from ``run`` towards the root."""
+    while run is not None and (found := _find(db, owner, run)) and found.deleted_at_s is not None:
+        key = {"owner": owner, "run": run}
+        if db.execute(queries.HAS_CHILDREN, key).fetchone()[0]:
+            return
+        db.execute(queries.DELETE_RUN, key)
+        run = found.parent
+
+
+def _insert_items(
+    db: sqlite3.Connection, owner: str, run: str, direction: Literal["input", "output"], items: Sequence[Item]
+) -> None:
+    db.executemany(
+        queries.INSERT_ITEM,
+        (
+            {
+                "owner": owner,
+                "run": run,
+                "direction": direction,
+                "position": position,
+                "item_id": _text(item.get("id")),
+                "type": _text(item.get("type")),
+                "data": msgspec.json.encode(item).decode(),
+            }
+            for position, item in enumerate(items)
+        ),
+    )
+
+
+def _text(value: object) -> str | None:
+    """Clients leave fields out, or put anything there; ``data`` has it as it came."""
+    return value if isinstance(value, str) else None

@@ -1,0 +1,153 @@
+"""A Responses request becomes the body of a Chat Completions request, always a streamed one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.dialects import Dialect
+from antiphon.translation.call import ChatCall
+from antiphon.translation.messages import Transcript
+from antiphon.translation.notes import Notes
+from antiphon.translation.rules import DEFAULT_RULES, EXTRA_PARAMETERS, RULES, ChatRules
+from antiphon.translation.tools import choose, offer_tools
+from antiphon.wire.items import Item, PlainText
+from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, TextOptions
+
+# Same name, same meaning in both APIs.
+_SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+# These help an operator or a cache; an answer without them is the same answer.
+_HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+# Settled by others (server, loop, store), or by the translation below.
+_SETTLED = frozenset(
+    {name for name in CreateResponse.__struct_fields__ if name != "raw"} | {"client_metadata", "generate", "type"}
+)
+
+
+def to_chat(
+    request: CreateResponse,
+    items: list[Item],
+    *,
+    model: str,
+    dialect: Dialect,
+    rules: ChatRules | None = None,
+    upstream: str | None = None,
+) -> ChatCall:
+    """The chat request that asks ``model`` what ``request`` asks, with ``items`` as all it must see, oldest first.
+
+    ``rules`` are those of the dialect if not given. ``upstream`` is the configured name of who is asked: opaque
+    reasoning goes back only to who gave it.
+    """
+    rules = rules or RULES.get(dialect.name, DEFAULT_RULES)
+    notes = Notes()
+    offer = offer_tools(request.tools or [], items, rules=rules, notes=notes)
+    transcript = Transcript(offer, rules=rules, notes=notes, upstream=upstream)
+    if request.instructions:
+        transcript.add_instructions(request.instructions)
+    response_format, told = _response_format(request.text, rules, notes)
+    if told:
+        transcript.add_instructions(told)
+    for item in items:
+        transcript.add(item)
+    body: dict[str, Any] = {"model": model, "messages": transcript.messages()}
+    settings = _Settings(rules, notes)
+    choice = choose(request.tool_choice, offer, rules=rules, notes=notes)
+    if offer.functions:
+        body["tools"] = list(offer.functions.values())
+        settings.set("tool_choice", choice)
+        parallel = request.parallel_tool_calls
+        settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
+    _set_sampling(settings, request)
+    settings.set("response_format", response_format)
+    _set_output(settings, request, rules)
+    _disclose_unserved(request, rules, notes)
+    body.update(settings.body)
+    body["stream"] = True
+    if rules.include_usage:
+        body["stream_options"] = {"include_usage": True}
+    return ChatCall(
+        body=body,
+        offered={name: offer.schemas[name] for name in offer.functions},
+        diagnostics=notes.diagnostics(),
+        renamed=offer.renamed(),
+    )
+
+
+class _Settings:
+    """Parameters that the client set and the upstream takes."""
+
+    def __init__(self, rules: ChatRules, notes: Notes) -> None:
+        self._rules = rules
+        self._notes = notes
+        self.body: dict[str, Any] = {}
+
+    def set(self, name: str, value: Any, *, matters: bool = True) -> None:
+        """Set it if it has a value; disclose it if it ``matters`` and cannot be set."""
+        if value is None or value == []:
+            return
+        if name in self._rules.parameters:
+            self.body[name] = value
+        elif matters:
+            self._notes.add("Q106", seen=f"{name} {value}", done="left out: this upstream refuses it")
+
+
+def _set_sampling(settings: _Settings, request: CreateResponse) -> None:
+    for name in _SHARED:
+        value, written = getattr(request, name), request.raw.get(name)
+        settings.set(name, written if written == value else value)  # a 0 that was written 0 is not sent as 0.0
+    for name in _HINTS:
+        settings.set(name, getattr(request, name), matters=False)
+    for name in sorted(EXTRA_PARAMETERS):
+        settings.set(name, request.raw.get(name))
+    if request.reasoning is not None:
+        settings.set("reasoning_effort", request.reasoning.effort)
+
+
+def _set_output(settings: _Settings, request: CreateResponse, rules: ChatRules) -> None:
+    if request.max_output_tokens is not None:
+        settings.body[rules.max_tokens_key] = request.max_output_tokens
+    if request.text is not None:
+        settings.set("verbosity", request.text.verbosity)
+    if request.top_logprobs or "message.output_text.logprobs" in (request.include or []):
+        settings.set("logprobs", True)
+        settings.set("top_logprobs", request.top_logprobs)
+
+
+def _response_format(
+    text: TextOptions | None, rules: ChatRules, notes: Notes
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The chat ``response_format``, and what the model must be told because the upstream cannot enforce it."""
+    wanted = text.format if text is not None else None
+    if wanted is None or isinstance(wanted, PlainText):
+        return None, None
+    if rules.response_format == "json_schema":
+        return _enforced(wanted), None
+    if rules.response_format == "json_object" and isinstance(wanted, JsonObject):
+        return _enforced(wanted), None
+    notes.add("Q106", seen="a format for the answer", done="told to the model: this upstream cannot enforce it")
+    return ({"type": "json_object"} if rules.response_format == "json_object" else None), _how_to_answer(wanted)
+
+
+def _enforced(wanted: JsonObject | JsonSchema) -> dict[str, Any]:
+    if isinstance(wanted, JsonObject):
+        return {"type": "json_object"}
+    named = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema, "strict": wanted.strict}
+    return {"type": "json_schema", "json_schema": {key: value for key, value in named.items() if value is not None}}
+
+
+def _how_to_answer(wanted: JsonObject | JsonSchema) -> str:
+    how = "Answer with one JSON object and nothing else."
+    if isinstance(wanted, JsonObject):
+        return how
+    return f"{how} It must fit this JSON Schema:\n\n{msgspec.json.encode(wanted.schema).decode()}"
+
+
+def _disclose_unserved(request: CreateResponse, rules: ChatRules, notes: Notes) -> None:
+    if request.truncation == "auto":
+        notes.add("unserved_parameter", seen="truncation auto", done="ignored: a chat upstream gets the whole input")
+    for name in ("prompt", "moderation"):
+        if getattr(request, name) is not None:
+            notes.add("unserved_parameter", seen=name, done="ignored: there is nothing here that serves it")
+    for name in sorted(request.raw.keys() - _SETTLED - rules.parameters - EXTRA_PARAMETERS):
+        notes.add("unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know")

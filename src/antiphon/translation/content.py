@@ -1,0 +1,74 @@
+"""Content parts of messages and tool outputs, as chat messages take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.translation.notes import Notes
+from antiphon.translation.rules import ChatRules
+
+ChatPart = dict[str, Any]
+
+_TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
+_CHAT_DETAILS = frozenset({"auto", "low", "high"})
+
+
+def chat_parts(content: Any, rules: ChatRules, notes: Notes) -> list[ChatPart]:
+    """Content as chat parts; what the upstream cannot see becomes a word about it."""
+    if isinstance(content, str):
+        return [_text(content)]
+    if not isinstance(content, list):
+        return [_text(msgspec.json.encode(content).decode())]
+    return [_chat_part(part, rules, notes) if isinstance(part, dict) else _text(str(part)) for part in content]
+
+
+def collapsed(parts: list[ChatPart], *, joint: str = "\n") -> str | list[ChatPart]:
+    """One string where all parts are text, which every server takes; else the parts."""
+    if all(part["type"] == "text" for part in parts):
+        return joint.join(part["text"] for part in parts)
+    return parts
+
+
+def _chat_part(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
+    match part:
+        case {"type": str(kind), "text": str(text)} if kind in _TEXTS:
+            return _text(text)
+        case {"type": "refusal", "refusal": str(text)}:
+            return _text(text)
+        case {"type": "input_image"}:
+            return _image(part, rules, notes)
+        case {"type": "input_file"}:
+            return _file(part, rules, notes)
+        case {"type": "input_audio", "input_audio": dict(audio)}:
+            return {"type": "input_audio", "input_audio": audio}
+        case {"type": "input_video" | "computer_screenshot" as kind}:
+            return _unseen(kind, notes)
+    return _text(msgspec.json.encode(part).decode())  # a tool's output may be any list of objects
+
+
+def _image(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
+    url = part.get("image_url")
+    if not rules.images or not isinstance(url, str):
+        return _unseen("image", notes)
+    image = {"url": url}
+    if part.get("detail") in _CHAT_DETAILS:
+        image["detail"] = part["detail"]
+    return {"type": "image_url", "image_url": image}
+
+
+def _file(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
+    file = {key: part[key] for key in ("file_id", "file_data", "filename") if part.get(key)}
+    if not rules.files or not (file.keys() - {"filename"}):
+        return _unseen(f"file {part.get('filename') or part.get('file_url') or ''}".rstrip(), notes)
+    return {"type": "file", "file": file}
+
+
+def _unseen(what: str, notes: Notes) -> ChatPart:
+    notes.add("Q109", seen=what, done="replaced by a line of text: the upstream cannot take it")
+    return _text(f"[{what} omitted: this model cannot read it]")
+
+
+def _text(text: str) -> ChatPart:
+    return {"type": "text", "text": text}

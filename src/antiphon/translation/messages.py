@@ -1,0 +1,276 @@
+"""Items become chat messages.
+
+A chat message of the assistant holds what several items say: reasoning, text and all calls of a turn. Its tool messages
+follow it at once, one for each call, in the order of the calls, whatever the order of the items was (Q110, R29, R31).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from antiphon.translation.content import ChatPart, chat_parts, collapsed
+from antiphon.translation.ids import CallIds
+from antiphon.translation.notes import Notes
+from antiphon.translation.reasoning import Echo, echo_of
+from antiphon.translation.roles import ChatMessage, arrange_roles
+from antiphon.translation.rules import ChatRules
+from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
+from antiphon.wire.items import Item
+
+_INTERRUPTED = "[The call was interrupted: there is no output.]"
+# What provider data may not replace; a residual `index` is refused by strict servers (Q36).
+_CALL_FIELDS = frozenset({"id", "type", "function", "index"})
+
+
+class _Call(Struct, kw_only=True):
+    """A call in the history. ``output`` is None until its item comes."""
+
+    call_id: str
+    name: str
+    arguments: str
+    provider_data: dict[str, Any] = {}
+    output: Any = None
+    is_answered: bool = False
+    is_whole: bool = True
+
+    @property
+    def took_place(self) -> bool:
+        """A call that was cut off was not made, unless somebody answered it all the same."""
+        return self.is_whole or self.is_answered
+
+
+class _AssistantTurn(Struct):
+    """What will be one assistant message and its tool messages."""
+
+    texts: list[str] = []
+    calls: list[_Call] = []
+    reasoning: list[Echo] = []
+
+
+class Transcript:
+    """Collects items in order; `messages` gives the chat messages they amount to."""
+
+    def __init__(self, offer: Offer, *, rules: ChatRules, notes: Notes, upstream: str | None = None) -> None:
+        self._offer = offer
+        self._rules = rules
+        self._notes = notes
+        self._upstream = upstream
+        self._entries: list[ChatMessage | _AssistantTurn] = []
+        self._turn: _AssistantTurn | None = None  # open: the next item of the assistant joins it
+        self._turns_of_call: dict[str, list[_AssistantTurn]] = {}
+
+    def add_instructions(self, instructions: str) -> None:
+        """Add a developer's message that is not an item."""
+        self._entries.append({"role": self._rules.developer_role, "content": instructions})
+
+    def add(self, item: Item) -> None:
+        """Take the next item of the history."""
+        kind = str(item.get("type"))
+        if kind == "message":
+            self._add_message(item)
+        elif kind == "reasoning":
+            self._add_reasoning(item)
+        elif kind in _CALLS:
+            self._add_call(item, *_CALLS[kind](item))
+        elif kind in _OUTPUTS:
+            self._add_output(item, _OUTPUTS[kind](item))
+        elif kind not in _WITHOUT_MESSAGE:
+            self._notes.add("R25", seen=f"item {kind}", done="not shown to the model: chat has no form for it")
+
+    def messages(self) -> list[ChatMessage]:
+        """All chat messages, in order."""
+        messages: list[ChatMessage] = []
+        ids = CallIds(self._rules)
+        for entry in self._entries:
+            if isinstance(entry, _AssistantTurn):
+                messages += self._turn_messages(entry, ids)
+            else:
+                messages.append(entry)
+        if not messages:
+            self._notes.add("R36", seen="no input", done="sent as an empty user message: a chat needs one")
+            messages.append({"role": "user", "content": ""})
+        return arrange_roles(messages, self._rules, self._notes)
+
+    # --- items -------------------------------------------------------------------------------
+
+    def _add_message(self, item: Item) -> None:
+        parts = chat_parts(item["content"], self._rules, self._notes)
+        role = item["role"]
+        if role == "assistant":
+            text = "".join(part["text"] for part in parts if part["type"] == "text")
+            if any(part["type"] != "text" for part in parts):
+                self._notes.add(
+                    "Q109", seen="an image or file from the assistant", done="left out: chat takes text only"
+                )
+            if text:
+                self._open_turn().texts.append(text)
+            return
+        self._turn = None
+        role = self._rules.developer_role if role == "developer" else role
+        self._entries.append({"role": role, "content": collapsed(parts)})
+
+    def _add_reasoning(self, item: Item) -> None:
+        echo = echo_of(item, self._rules, self._notes, upstream=self._upstream)
+        if echo is not None:
+            self._open_turn().reasoning.append(echo)
+
+    def _add_call(self, item: Item, kind: str, name: str, arguments: str) -> None:
+        turn = self._open_turn()
+        call_id = _call_id(item)
+        call = _Call(
+            call_id=call_id,
+            name=self._wire_name(item, kind, name),
+            arguments=arguments,
+            provider_data=self._provider_data(item),
+            is_whole=item.get("status") != "incomplete",
+        )
+        turn.calls.append(call)
+        if item["type"] == "mcp_call":  # run by a server: call and output are one item
+            call.output, call.is_answered = item.get("output") or item.get("error") or "", True
+            self._turn = None
+        self._turns_of_call.setdefault(call_id, []).append(turn)
+
+    def _add_output(self, item: Item, output: Any) -> None:
+        call_id = _call_id(item)
+        # An id may come again in a later turn (Q33): the newest turn that waits for it is meant.
+        for turn in reversed(self._turns_of_call.get(call_id, [])):
+            for call in turn.calls:
+                if call.call_id == call_id and not call.is_answered:
+                    call.output, call.is_answered = output, True
+                    if turn is self._turn:
+                        self._turn = None
+                    return
+        self._notes.add("Q110", seen=f"output of call {call_id}", done="dropped: no such call waits for an output")
+
+    def _open_turn(self) -> _AssistantTurn:
+        if self._turn is None:
+            self._turn = _AssistantTurn()
+            self._entries.append(self._turn)
+        return self._turn
+
+    def _wire_name(self, item: Item, kind: str, name: str) -> str:
+        wire = self._offer.wire_name(item, kind, name)
+        # A tool of the past that is no longer offered: nothing has to find back from it.
+        return wire or wire_safe(Tool("function", name, namespace_of(item)).flat_name, self._rules.max_name_length)
+
+    def _provider_data(self, item: Item) -> dict[str, Any]:
+        """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
+        private = item.get("antiphon")
+        if not isinstance(private, dict) or not isinstance(private.get("provider_data"), dict):
+            return {}
+        if self._upstream not in (None, private.get("upstream")):
+            self._notes.add("Q35", seen="signed tool call", done="signature not echoed: it belongs to another upstream")
+            return {}
+        return {name: value for name, value in private["provider_data"].items() if name not in _CALL_FIELDS}
+
+    def _json(self, arguments: str) -> str:
+        """Arguments that are an object: templates parse them, and one bad call would fail every later request (Q25)."""
+        if arguments.strip() in ("", "null"):
+            return "{}"
+        try:
+            if isinstance(msgspec.json.decode(arguments), dict):
+                return arguments
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        self._notes.add("Q25", seen=arguments, done="sent as one string: the arguments are not a JSON object")
+        return _encoded({"arguments": arguments})
+
+    # --- messages ----------------------------------------------------------------------------
+
+    def _turn_messages(self, turn: _AssistantTurn, ids: CallIds) -> list[ChatMessage]:
+        for call in turn.calls:
+            if not call.took_place:
+                self._notes.add("Q25", seen=f"incomplete call of {call.name}", done="not shown: it never took place")
+        turn.calls = [call for call in turn.calls if call.took_place]
+        if not turn.texts and not turn.calls:
+            if turn.reasoning:
+                self._notes.add("R30", seen="reasoning without an answer", done="not echoed: no message to put it on")
+            return []
+        message: ChatMessage = {"role": "assistant"}
+        self._set_content(message, turn)
+        self._set_reasoning(message, turn)
+        if not turn.calls:
+            return [message]
+        message["tool_calls"] = [
+            {
+                "id": ids.assign(call.call_id, call.name),
+                "type": "function",
+                "function": {"name": call.name, "arguments": self._json(call.arguments)},
+                **call.provider_data,
+            }
+            for call in turn.calls
+        ]
+        tool_messages: list[ChatMessage] = []
+        lifted: list[ChatPart] = []
+        for call, sent in zip(turn.calls, message["tool_calls"], strict=True):
+            tool_messages.append(self._tool_message(call, sent["id"], lifted))
+        if lifted:
+            tool_messages.append({"role": "user", "content": lifted})
+        return [message, *tool_messages]
+
+    def _set_content(self, message: ChatMessage, turn: _AssistantTurn) -> None:
+        if turn.texts:
+            message["content"] = "\n\n".join(turn.texts)
+        elif self._rules.empty_content != "omit":
+            message["content"] = "" if self._rules.empty_content == "empty" else None
+
+    def _set_reasoning(self, message: ChatMessage, turn: _AssistantTurn) -> None:
+        for echo in turn.reasoning:
+            if echo.text:
+                message[echo.field] = f"{message[echo.field]}\n\n{echo.text}" if echo.field in message else echo.text
+            if echo.details:
+                message.setdefault("reasoning_details", []).extend(echo.details)
+        if self._rules.echo_reasoning == "require" and turn.calls and not any(echo.text for echo in turn.reasoning):
+            message["reasoning_content"] = " "  # "" is refused too (nanobot#946)
+            self._notes.add("Q70", seen="a tool call without its reasoning", done="sent with a blank as its reasoning")
+
+    def _tool_message(self, call: _Call, wire_id: str, lifted: list[ChatPart]) -> ChatMessage:
+        message: ChatMessage = {"role": "tool", "tool_call_id": wire_id}
+        if not call.is_answered:
+            self._notes.add("Q110", seen=f"call {call.call_id} of {call.name}", done="closed as interrupted")
+            return {**message, "content": self._tool_content(_INTERRUPTED)}
+        parts = chat_parts(call.output, self._rules, self._notes)
+        text = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        others = [part for part in parts if part["type"] != "text"]
+        if others:
+            self._notes.add("Q103", seen=f"{others[0]['type']} in a tool's output", done="moved to a user message")
+            lifted += [{"type": "text", "text": f"[From the output of {call.name}, call {wire_id}:]"}, *others]
+            text = text or "[The output is in the next message.]"
+        return {**message, "content": self._tool_content(text)}
+
+    def _tool_content(self, text: str) -> str | list[ChatPart]:
+        return text if self._rules.tool_content == "text" else [{"type": "text", "text": text}]
+
+
+def _call_id(item: Item) -> str:
+    return str(item.get("call_id") or item.get("id") or "")
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+# What each kind of call item amounts to: the kind of the tool, its name, the arguments as JSON.
+_CALLS: dict[str, Callable[[Item], tuple[str, str, str]]] = {
+    "function_call": lambda item: ("function", item["name"], item["arguments"]),
+    "custom_tool_call": lambda item: ("custom", item["name"], _encoded({"input": item["input"]})),
+    "mcp_call": lambda item: ("function", str(item.get("name")), str(item.get("arguments") or "")),
+    "local_shell_call": lambda item: ("function", "local_shell", _encoded(item.get("action") or {})),
+    "shell_call": lambda item: ("function", "shell", _encoded(item.get("action") or {})),
+    "apply_patch_call": lambda item: ("function", "apply_patch", _encoded(item.get("operation") or {})),
+    "tool_search_call": lambda item: ("function", "tool_search", _encoded(item.get("arguments") or {})),
+}
+_OUTPUTS: dict[str, Callable[[Item], Any]] = {
+    "function_call_output": lambda item: item["output"],
+    "custom_tool_call_output": lambda item: item["output"],
+    "local_shell_call_output": lambda item: item.get("output") or "",
+    "shell_call_output": lambda item: item.get("output") or "",
+    "apply_patch_call_output": lambda item: item.get("output") or str(item.get("status")),
+    "tool_search_output": lambda item: _encoded(item.get("tools") or []),
+}
+# Read elsewhere, or nothing the model has to see.
+_WITHOUT_MESSAGE = frozenset({"additional_tools", "mcp_list_tools"})

@@ -1,0 +1,63 @@
+"""Reasoning items, as far as an upstream wants to see its own thoughts again (Q70 to Q72)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from antiphon.translation.notes import Notes
+from antiphon.translation.rules import ChatRules
+from antiphon.wire.items import Item
+from antiphon.wire.reasoning import Reasoning, unseal
+
+# The item is in the client's hands, so the name it carries may not become any key of the message.
+_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+
+
+class Echo(Struct, frozen=True):
+    """Reasoning to be put on an assistant message: its text, the key it goes under, opaque details."""
+
+    field: str
+    text: str
+    details: list[dict[str, Any]]
+
+
+def echo_of(item: Item, rules: ChatRules, notes: Notes, *, upstream: str | None = None) -> Echo | None:
+    """What of a reasoning item goes back to the upstream, or None."""
+    if rules.echo_reasoning == "forbid":
+        notes.add("Q71", seen="reasoning of an earlier turn", done="not echoed: this upstream does not take it")
+        return None
+    kept = _kept(item, notes)
+    text = _joined(item.get("content")) or kept.text or _joined(item.get("summary"))
+    same_upstream = kept.upstream is None or upstream is None or kept.upstream == upstream
+    details = kept.details if rules.echo_details and same_upstream else []
+    if kept.details and not details:
+        notes.add("Q72", seen="signed or encrypted reasoning", done="not echoed: it belongs to another upstream")
+    if not text and not details:
+        return None
+    return Echo(kept.field if kept.field in _FIELDS else _FIELDS[0], text, details)
+
+
+def _kept(item: Item, notes: Notes) -> Reasoning:
+    """What we wrote down when the item was made: beside it in the store, or sealed inside it."""
+    private = item.get("antiphon")
+    if isinstance(private, dict):
+        try:
+            return msgspec.convert(private, Reasoning)
+        except msgspec.ValidationError:  # not written by us: a client may send any member
+            return Reasoning()
+    sealed = item.get("encrypted_content")
+    if not isinstance(sealed, str):
+        return Reasoning()
+    unsealed = unseal(sealed)
+    if unsealed is None:
+        notes.add("Q72", seen=f"encrypted_content {sealed}", done="dropped: it was not sealed here")
+    return unsealed or Reasoning()
+
+
+def _joined(parts: Any) -> str:
+    if not isinstance(parts, list):
+        return ""
+    return "\n\n".join(part["text"] for part in parts if isinstance(part.get("text"), str) and part["text"])

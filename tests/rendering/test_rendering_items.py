@@ -1,0 +1,106 @@
+"""Stored items are what clients see, plus one private member for the upstream that made them."""
+
+from typing import Any
+
+from event_sequences import RUN, call, few, run, run_started, runs, say, think, turn
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.events import Event, ReasoningDelta, ReasoningStarted, ToolCallFinished, ToolCallStarted
+from antiphon.rendering.items import PRIVATE, output_items, public
+from antiphon.rendering.responses import ResponsesRenderer, response_object, sse
+from antiphon.wire.reasoning import Reasoning, seal, unseal
+
+SIGNED = [{"type": "reasoning.encrypted", "data": "b3BhcXVl", "index": 0}]
+ASKED = {"include": ["reasoning.encrypted_content"]}
+
+
+@few
+@given(runs())
+def test_no_client_ever_sees_a_private_member(events: list[Event]) -> None:
+    assert f'"{PRIVATE}":'.encode() not in sse(ResponsesRenderer().render(events))
+
+
+def test_public_takes_the_private_member_off_and_leaves_the_item_alone() -> None:
+    item: dict[str, Any] = {"id": "rs_1", "type": "reasoning", PRIVATE: {"field": "reasoning"}}
+    assert public(item) == {"id": "rs_1", "type": "reasoning"}
+    assert PRIVATE in item
+
+
+def test_reasoning_items_keep_what_their_upstream_wants_back() -> None:
+    (item,) = output_items(run(*think("0.0", "Hm", details=SIGNED, field="reasoning")), RUN)
+    assert item[PRIVATE] == {"field": "reasoning", "details": SIGNED, "upstream": "local"}
+    assert "encrypted_content" not in item
+
+
+def test_calls_keep_their_provider_data() -> None:
+    data = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    started = ToolCallStarted(block="0.0", call_id="c", name="f")
+    (item,) = output_items(run(started, ToolCallFinished(block="0.0", arguments="{}", provider_data=data)), RUN)
+    assert item[PRIVATE] == {"provider_data": data, "upstream": "local"}
+    (item,) = output_items(run(*call("0.0", "{}")), RUN)
+    assert PRIVATE not in item
+
+
+def test_messages_have_nothing_private() -> None:
+    (item,) = output_items(run(*say("0.0", "Hi")), RUN)
+    assert item == public(item)
+
+
+def test_items_of_a_turn_can_be_had_without_the_start_of_the_run() -> None:
+    events = turn(0, *say("0.0", "Hi"), *call("0.1", "{}"))
+    assert output_items(events, RUN) == output_items([run_started(), *events], RUN)
+
+
+# --- encrypted_content -----------------------------------------------------------------------
+
+
+def test_encrypted_content_is_there_only_if_the_request_asks_for_it() -> None:
+    for asked, present in ((ASKED, True), ({"include": []}, False), ({}, False)):
+        (item,) = response_object(run(*think("0.0", "Hm"), **asked))["output"]
+        assert ("encrypted_content" in item) is present
+
+
+def test_reasoning_without_details_is_sealed_too_so_that_it_survives_a_stateless_round_trip() -> None:
+    (item,) = response_object(run(*think("0.0", "H", "m", field="reasoning"), **ASKED))["output"]
+    assert unseal(item["encrypted_content"]) == Reasoning(text="Hm", field="reasoning", upstream="local")
+
+
+def test_reasoning_that_is_nothing_but_details_has_no_summary_part() -> None:
+    (item,) = response_object(run(*think("0.0", details=SIGNED), **ASKED))["output"]
+    assert item["summary"] == []
+    assert unseal(item["encrypted_content"]) == Reasoning(details=SIGNED, upstream="local")
+
+
+def test_reasoning_that_was_cut_is_sealed_as_far_as_it_came() -> None:
+    events = run(ReasoningStarted(block="0.0"), ReasoningDelta(block="0.0", text="H"), **ASKED)
+    (item,) = response_object(events)["output"]
+    assert item["status"] == "incomplete"
+    assert unseal(item["encrypted_content"]) == Reasoning(text="H", upstream="local")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from("abc"), values, max_size=3),
+    max_leaves=5,
+)
+reasonings = st.builds(
+    Reasoning,
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+    details=st.lists(st.dictionaries(st.sampled_from("xyz"), json_values), max_size=2),
+    field=st.none() | st.just("reasoning_content"),
+    upstream=st.none() | st.just("local"),
+)
+
+
+@few
+@given(reasonings)
+def test_unsealing_gives_back_what_was_sealed(reasoning: Reasoning) -> None:
+    assert unseal(seal(reasoning)) == reasoning
+    assert seal(reasoning) == seal(reasoning)
+
+
+@few
+@given(st.text() | reasonings.map(seal).map(lambda sealed: sealed[:-5]) | st.text().map("antiphon1.".__add__))
+def test_what_is_not_ours_or_damaged_is_no_reasoning_and_no_error(content: str) -> None:
+    assert unseal(content) is None or unseal(content) == Reasoning()

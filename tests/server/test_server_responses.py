@@ -1,0 +1,280 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from asgi_client import Reply, ask
+from fakes import FakeProvider
+
+from antiphon.agent.loop import Target
+from antiphon.agent.runner import Runner
+from antiphon.clock import CountingIds, FakeClock
+from antiphon.config import hash_key
+from antiphon.errors import ModelNotFound
+from antiphon.events import ErrorInfo, RunFinished, TurnFailed
+from antiphon.rendering.fold import fold
+from antiphon.server.app import App
+from antiphon.server.auth import Keys
+from antiphon.server.responses import Responses
+from antiphon.store.sqlite import SqliteStore
+from antiphon.testing import text_turn
+
+PATH = "/v1/responses"
+HI = {"model": "m", "input": "hi"}
+ALICE_AND_BOB = Keys({hash_key("sk-alice"): "alice", hash_key("sk-bob"): "bob"})
+
+
+class Server:
+    """An application over one scripted provider, with what a test may want to look at."""
+
+    def __init__(self, *turns: list[Any], keys: Keys | None = None, forward_auth: bool = False) -> None:
+        self.provider = FakeProvider(turns=list(turns))
+        self.store = SqliteStore.open(None, clock=FakeClock())
+        ids = CountingIds()
+        runner = Runner(store=self.store, resolve=self._resolve, clock=FakeClock(), ids=ids)
+        routes = Responses(runner, self.store, forward_auth=forward_auth).routes()
+        self.app = App(routes, keys=keys or Keys({}), clock=FakeClock(), ids=ids, forward_auth=forward_auth)
+
+    def _resolve(self, model: str) -> list[Target]:
+        if model != "m":
+            raise ModelNotFound(model, known=("m",))
+        return [Target(self.provider, "m-upstream")]
+
+    async def post(self, body: Any, **options: Any) -> Reply:
+        return await ask(self.app, "POST", PATH, body, **options)
+
+    async def get(self, response_id: str, **options: Any) -> Reply:
+        return await ask(self.app, "GET", f"{PATH}/{response_id}", **options)
+
+    async def going(self) -> str:
+        """The one run that is going, as soon as there is one."""
+        async with asyncio.timeout(5):
+            while not (unfinished := await self.store.unfinished()):  # noqa: ASYNC110 - the store has no event for it
+                await asyncio.sleep(0)
+        return unfinished[0].run
+
+    async def delete(self, response_id: str, **options: Any) -> Reply:
+        return await ask(self.app, "DELETE", f"{PATH}/{response_id}", **options)
+
+
+def post(server: Server, body: Any, **options: Any) -> Reply:
+    return asyncio.run(server.post(body, **options))
+
+
+def events_of(reply: Reply) -> list[dict[str, Any]]:
+    frames = reply.body.decode().split("\n\n")
+    assert frames[-2:] == ["data: [DONE]", ""]
+    return [json.loads(frame.partition("data: ")[2]) for frame in frames[:-2]]
+
+
+def failing(**error: Any) -> list[Any]:
+    return [[TurnFailed(turn=0, error=ErrorInfo(**error))]]
+
+
+def test_a_streamed_answer_is_events_with_one_write_for_each_batch() -> None:
+    reply = post(Server(text_turn("he", "llo")), {**HI, "stream": True})
+    assert (reply.status, reply.ended) == (200, True)
+    events = events_of(reply)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert (events[0]["type"], events[-1]["type"]) == ("response.created", "response.completed")
+    # accepted; text begins; two deltas; all that ends; the end of the body
+    assert len(reply.writes) == 6
+
+
+def test_an_answer_that_is_not_streamed_is_the_fold_of_the_stream() -> None:
+    streamed = post(Server(text_turn("he", "llo")), {**HI, "stream": True})
+    whole = post(Server(text_turn("he", "llo")), {**HI, "stream": True} | {"stream": False})
+    assert whole.headers["content-type"] == "application/json"
+    assert fold(events_of(streamed)) == whole.json
+    assert whole.json["output"][0]["content"][0]["text"] == "hello"
+
+
+def test_a_response_is_found_again_until_it_is_deleted() -> None:
+    async def main() -> None:
+        server = Server(text_turn("hello"))
+        made = (await server.post(HI)).json
+        found = await server.get(made["id"])
+        assert (found.status, found.json) == (200, made)
+        deleted = await server.delete(made["id"])
+        assert deleted.json == {"id": made["id"], "object": "response", "deleted": True}
+        for again in (await server.get(made["id"]), await server.delete(made["id"])):
+            assert (again.status, again.error["type"]) == (404, "invalid_request_error")
+
+    asyncio.run(main())
+
+
+def test_a_response_that_is_not_stored_is_not_found() -> None:
+    async def main() -> None:
+        server = Server(text_turn("hello"))
+        made = (await server.post({**HI, "store": False})).json
+        assert made["status"] == "completed"
+        assert (await server.get(made["id"])).status == 404
+
+    asyncio.run(main())
+
+
+def test_a_response_that_is_still_being_made_is_in_progress() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+        begin, *rest = text_turn("hello")
+        server = Server([begin, go_on, *rest])
+        asking = asyncio.create_task(server.post({**HI, "stream": True}))
+        going = await server.going()
+        assert (await server.get(going)).json["status"] == "in_progress"
+        go_on.set()
+        await asking
+        assert (await server.get(going)).json["status"] == "completed"
+
+    asyncio.run(main())
+
+
+def test_two_owners_do_not_see_each_others_responses() -> None:
+    async def main() -> None:
+        server = Server(text_turn("hello"), text_turn("again"), keys=ALICE_AND_BOB)
+        made = (await server.post(HI, key="sk-alice")).json
+        assert (await server.get(made["id"], key="sk-bob")).status == 404
+        assert (await server.delete(made["id"], key="sk-bob")).status == 404
+        continued = await server.post({**HI, "previous_response_id": made["id"]}, key="sk-bob")
+        assert continued.error["code"] == "previous_response_not_found"
+        assert (await server.get(made["id"], key="sk-alice")).status == 200
+        assert (await server.get(made["id"])).status == 401
+
+    asyncio.run(main())
+
+
+def test_two_responses_from_one_parent_keep_their_own_context() -> None:
+    async def main() -> None:
+        server = Server(text_turn("root"), text_turn("left"), text_turn("right"), text_turn("end"))
+        root = (await server.post({"model": "m", "input": "0"})).json["id"]
+        left = (await server.post({"model": "m", "input": "1", "previous_response_id": root})).json["id"]
+        await server.post({"model": "m", "input": "2", "previous_response_id": root})
+        await server.post({"model": "m", "input": "3", "previous_response_id": left})
+        texts = [item["content"][0]["text"] for item in server.provider.calls[-1].items]
+        assert texts == ["0", "root", "1", "left", "3"]
+
+    asyncio.run(main())
+
+
+def test_an_unknown_previous_response_is_a_400_that_names_the_parameter() -> None:
+    reply = post(Server(), {**HI, "previous_response_id": "resp_nowhere"})
+    assert (reply.status, reply.error["param"]) == (400, "previous_response_id")
+    assert reply.error["code"] == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_cancels_the_upstream_and_the_journal_says_so(stream: bool) -> None:
+    async def main() -> None:
+        leave, never = asyncio.Event(), asyncio.Event()
+        server = Server([*text_turn("hello")[:3], never])
+        asking = asyncio.create_task(server.post({**HI, "stream": stream}, leave=leave))
+        going = await server.going()
+        leave.set()
+        await asking
+        assert server.provider.gone.is_set()
+        finished = (await server.store.events("local", going))[-1]
+        assert isinstance(finished, RunFinished)
+        assert finished.status == "cancelled"
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_after_the_end_finds_a_completed_response(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        server, sent = Server(text_turn("hello")), []
+        made = asyncio.Event()
+        body = [json.dumps({**HI, "stream": True}).encode()]
+
+        async def receive() -> dict[str, Any]:
+            if body:
+                return {"type": "http.request", "body": body.pop()}
+            await made.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message.get("body", b""))
+            if b"response.completed" in sent[-1]:
+                made.set()
+                await asyncio.sleep(0.01)  # the client's buffer is full, and then it is gone
+
+        scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": []}
+        await server.app(scope, receive, send)
+        created = json.loads(sent[1].split(b"\n")[1].removeprefix(b"data: "))
+        assert (await server.get(created["response"]["id"])).json["status"] == "completed"
+
+    asyncio.run(main())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"code": "upstream_connect_failed", "message": "nobody there"}, 502),
+        ({"code": "upstream_timeout", "message": "silent"}, 504),
+        ({"code": "upstream_authentication_failed", "message": "bad key", "status": 401}, 502),
+        ({"code": "rate_limit_exceeded", "message": "full", "status": 429, "retry_after_s": 2.5}, 429),
+        ({"code": "context_length_exceeded", "message": "too long", "status": 400}, 400),
+        ({"code": "cassette_mismatch", "message": "not recorded"}, 422),
+    ],
+)
+def test_a_call_the_upstream_refuses_is_an_http_error(
+    error: dict[str, Any], status: int, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = post(Server(failing(**error)), {**HI, "stream": stream})
+    assert (reply.status, reply.error["code"], reply.error["message"]) == (status, error["code"], error["message"])
+    assert ("retry-after" in reply.headers) == (status == 429)
+    assert not caplog.records
+
+
+def test_a_failure_after_the_upstream_accepted_is_told_in_the_stream() -> None:
+    turn = [*text_turn("hel")[:3], *failing(code="truncated_stream", message="cut")]
+    events = events_of(post(Server(turn), {**HI, "stream": True}))
+    assert events[-1]["type"] == "response.failed"
+    assert events[-1]["response"]["error"]["code"] == "truncated_stream"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{", None),
+        (b"[]", None),
+        ({"input": "hi"}, "model"),
+        ({"model": 7}, "model"),
+        ({**HI, "temperature": "hot"}, "temperature"),
+        ({"model": "m", "input": [{"type": "nonsense"}]}, "input[0].type"),
+        ({**HI, "background": True}, "background"),
+        ({**HI, "conversation": "conv_1"}, "conversation"),
+        ({**HI, "prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({**HI, "context_management": [{"type": "compaction"}]}, "context_management"),
+        ({**HI, "moderation": {"model": "omni"}}, "moderation"),
+    ],
+)
+def test_a_request_that_cannot_be_served_is_a_400_that_names_the_parameter(body: Any, param: str | None) -> None:
+    server = Server()
+    reply = post(server, body)
+    assert (reply.status, reply.error["type"], reply.error["param"]) == (400, "invalid_request_error", param)
+    assert not server.provider.calls
+
+
+def test_an_unknown_model_is_404_and_says_which_there_are() -> None:
+    reply = post(Server(), {**HI, "model": "gpt-9"})
+    assert (reply.status, reply.error["code"]) == (404, "model_not_found")
+    assert "Known models: m" in reply.error["message"]
+
+
+@pytest.mark.parametrize("query", ["stream=true", "starting_after=3", "include[]=x"])
+def test_a_look_up_with_parameters_is_refused_not_answered_without_them(query: str) -> None:
+    async def main() -> None:
+        server = Server(text_turn("hello"))
+        made = (await server.post(HI)).json
+        reply = await server.get(f"{made['id']}?{query}")
+        assert (reply.status, reply.error["param"]) == (400, query.partition("=")[0].removesuffix("[]"))
+
+    asyncio.run(main())
+
+
+def test_a_clients_key_reaches_the_provider_only_when_it_is_to_be_forwarded() -> None:
+    for forward_auth, expected in ((False, None), (True, "Bearer sk-mine")):
+        server = Server(text_turn("hello"), forward_auth=forward_auth)
+        post(server, HI, key="sk-mine")
+        assert server.provider.calls[0].authorization == expected
