@@ -48,6 +48,10 @@ def test_q84_an_error_within_a_choice_is_an_error() -> None:
     assert failed(stream({"choices": [choice]}, STOP)).error.message == "upstream died"
 
 
+def test_q84_groq_hides_its_error_in_a_field_of_its_own() -> None:
+    assert failed(stream(HI, {**STOP, "x_groq": {"error": "over capacity"}})).error.message == "over capacity"
+
+
 def test_q85_an_error_event_fails_the_turn() -> None:
     error = {
         "error": {"message": "bad call", "code": "tool_use_failed", "failed_generation": "<f>", "status_code": 400}
@@ -69,7 +73,9 @@ def test_q86_an_html_page_is_a_failure_without_anybodys_address() -> None:
 def test_q86_plain_text_is_a_failure_that_says_it() -> None:
     body = b"upstream connect error from 10.0.0.1"
     for pieces in ([body], [body[n : n + 1] for n in range(len(body))]):
-        assert failed(feed(*pieces)).error.message == "upstream connect error from [address]"
+        events = feed(*pieces)
+        assert failed(events).error.message == "upstream connect error from [address]"
+        assert "10.0.0.1" not in repr(events)
 
 
 @pytest.mark.parametrize("space", [b"", b"\n\n ", b"\xef\xbb\xbf"])
