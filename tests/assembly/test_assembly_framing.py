@@ -88,7 +88,8 @@ def test_q87_a_whole_answer_where_a_stream_was_expected_is_an_answer(space: byte
 def test_q87_chunks_without_framing_are_read_and_need_an_end() -> None:
     lines = [msgspec.json.encode(one) for one in (HI, STOP)]
     assert finished(feed(b"\n".join(lines))).finish_reason == "stop"
-    assert failed(feed(lines[0] + b"\n" + lines[0])).error.code == "truncated_stream"
+    for cut_off in (lines[0], lines[0] + b"\n" + lines[0]):
+        assert failed(feed(cut_off)).error.code == "truncated_stream"
     assert failed(feed(lines[0][:-5])).error.code == "invalid_event"
 
 
@@ -164,8 +165,8 @@ def test_q99_padding_is_dropped() -> None:
 
 
 def test_an_empty_body_is_a_cut_off_answer() -> None:
-    for body in (b"", b" \n", b"\xef\xbb", b": ping\n\n"):
-        assert failed(feed(body)).error.code in ("truncated_stream", "upstream_error"), body
+    for body in (b"", b" \n", b"\xef\xbb", b": ping\n\n: ping\n\n", b"event: start\n\n"):
+        assert failed(feed(body)).error.code == "truncated_stream", body
 
 
 def test_a_body_larger_than_the_limit_fails_the_turn_wherever_it_is_cut() -> None:

@@ -18,6 +18,7 @@ Nothing is final before that: a finish reason may be followed by more (Q42-Q44),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ _READ_KEYS = frozenset({"choices", "usage", "error", "object", "created", "obfus
 # Keys that say the same on every chunk: the first value that is not empty stands (Q51, Q56).
 _LATCHED_KEYS = frozenset({"id", "model", "service_tier", "system_fingerprint", "provider"})
 
+_SSE_LINE = re.compile(rb":|(data|event|id|retry)(:|$)")
 _BOM = b"\xef\xbb\xbf"
 
 Form = Literal["unknown", "events", "json", "page"]
@@ -158,7 +160,7 @@ class ChatAssembler:
         for value in values:
             self._take_value(value)
         if not self._over:
-            self._end(is_done=len(values) == 1)
+            self._end(is_done=len(values) == 1 and _is_whole(values[0]))
 
     def _take_events(self, events: list[ServerSentEvent]) -> None:
         for data, name in events:
@@ -327,8 +329,8 @@ class ChatAssembler:
             return UpstreamFailure(
                 ErrorInfo(code="upstream_protocol_error", message="The upstream's answer has no choices in it."), True
             )
-        body = self._head
-        if not body.strip():
+        body = b"\n".join(line for line in self._head.splitlines() if line.strip() and not _SSE_LINE.match(line))
+        if not body:
             return _failure(TruncatedStream("The upstream's answer is empty."))
         failure = errors.read_error(None, (), body)
         self._emission.note("Q86", failure.error.message, "took the body for an error page")
@@ -438,6 +440,14 @@ def _sniff(head: bytes) -> Form:
     if not first and len(head) < _MAX_HEAD_BYTES:
         return "unknown"
     return {b"{": "json", b"[": "json", b"<": "page"}.get(first, "events")  # type: ignore[return-value]
+
+
+def _is_whole(body: object) -> bool:
+    """Whether a JSON body is a whole answer, and not the only chunk that came of a stream."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    return isinstance(choices, list) and any(
+        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices
+    )
 
 
 def _text(seen: object) -> str | None:
