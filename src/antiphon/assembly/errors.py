@@ -338,6 +338,9 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
     """The error a chunk carries, if it carries one: openly, or instead of choices (Q52, Q83, Q84, Q89)."""
     if chunk.get("error"):
         return read_error(None, (), chunk)
+    vendor = chunk.get("x_groq")
+    if isinstance(vendor, dict) and vendor.get("error"):
+        return read_error(None, (), vendor)
     if isinstance(chunk.get("choices"), list):
         return None
     base = chunk.get("base_resp")

@@ -35,6 +35,7 @@ class Recorder:
     Raises:
         CassetteCorrupt: the file exists and is no cassette.
         CassetteVersion: it was written by a newer version.
+        OSError: the file exists and cannot be read. One that cannot be written is found out later, and only warned of.
     """
 
     def __init__(

@@ -21,6 +21,7 @@ class Writer:
     Raises:
         CassetteCorrupt: the file exists and is no cassette; nothing is written into foreign files.
         CassetteVersion: it was written by a newer version.
+        OSError: the file exists and cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:

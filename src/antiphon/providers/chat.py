@@ -47,7 +47,7 @@ class ChatProvider:
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         """Ask the model; see `antiphon.providers.base.Provider.stream`."""
-        chat = to_chat(call.request, call.items, model=call.model, dialect=self._dialect)
+        chat = to_chat(call.request, call.items, model=call.model, dialect=self._dialect, upstream=self.name)
         request = self._request(
             "POST",
             "/chat/completions",
