@@ -1,14 +1,15 @@
-"""What breaks in other translators from Chat Completions to Responses (R01-R19, R31, R32): here it does not."""
+"""What breaks in other translators from Chat Completions to Responses (R01-R19, R31, R32, R34): here it does not."""
 
 from typing import Any
 
 import msgspec
 import pytest
-from assembly_streams import STOP, call, calls, chunk, feed, sse
+from assembly_streams import STOP, call, calls, chunk, feed, sse, stream
 from chat_to_responses import check_stream, kinds, of, rendered, responses, run_of
 
 from antiphon.assembly import ChatAssembler
 from antiphon.rendering.responses import ResponsesRenderer, response_object
+from antiphon.wire.reasoning import unseal
 
 TEXT = [chunk({"role": "assistant", "content": "he"}), chunk({"content": "llo"}), STOP]
 ADD = [calls(call(0, "c1", "add", "")), *(calls(call(0, args=piece)) for piece in ('{"a"', ":1", "}"))]
@@ -165,3 +166,10 @@ def test_r32_arguments_are_deltas_and_done_whatever_pieces_they_came_in(pieces: 
     [done] = of(events, "function_call_arguments.done")
     assert done["arguments"] == "{}"
     assert "".join(event["delta"] for event in of(events, "function_call_arguments.delta")) == "{}"
+
+
+def test_r34_reasoning_is_sealed_into_its_item_for_clients_of_a_server_without_a_store() -> None:
+    events = rendered(stream(*THOUGHT, *TEXT), store=False, include=["reasoning.encrypted_content"])
+    sealed = unseal(events[-1]["response"]["output"][0]["encrypted_content"])
+    assert sealed is not None
+    assert (sealed.text, sealed.field, sealed.upstream) == ("Hmm", "reasoning_content", "local")

@@ -18,7 +18,7 @@ from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
-from antiphon.testing import text_turn
+from antiphon.testing import text_turn, tool_turn
 
 PATH = "/v1/responses"
 HI = {"model": "m", "input": "hi"}
@@ -110,6 +110,18 @@ def test_a_response_that_is_not_stored_is_not_found() -> None:
         made = (await server.post({**HI, "store": False})).json
         assert made["status"] == "completed"
         assert (await server.get(made["id"])).status == 404
+
+    asyncio.run(main())
+
+
+def test_r35_items_of_a_response_that_was_not_stored_may_be_sent_back() -> None:
+    async def main() -> None:
+        server = Server(tool_turn(("c1", "add", "{}")), text_turn("5"))
+        made = (await server.post({**HI, "store": False})).json
+        answer = {"type": "function_call_output", "call_id": "c1", "output": "5"}
+        reply = await server.post({"model": "m", "store": False, "input": [*made["output"], answer]})
+        assert (reply.status, reply.json["status"]) == (200, "completed")
+        assert [item["type"] for item in server.provider.calls[-1].items] == ["function_call", "function_call_output"]
 
     asyncio.run(main())
 
