@@ -26,6 +26,7 @@ from antiphon.errors import (
 from antiphon.events import ErrorInfo
 
 MAX_MESSAGE_CHARS = 500
+NO_WORDS = "The upstream sent an error without words."
 
 Headers = Iterable[tuple[str, str]] | Mapping[str, str]
 
@@ -354,4 +355,4 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
 
 
 def _default_message(status: int | None) -> str:
-    return "The upstream sent an error without words." if status is None else f"The upstream answered {status}."
+    return NO_WORDS if status is None else f"The upstream answered {status}."
