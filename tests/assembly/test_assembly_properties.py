@@ -52,6 +52,7 @@ deltas = st.fixed_dictionaries(
         "reasoning_details": st.lists(details, max_size=2),
         "annotations": st.lists(st.just({"type": "url_citation", "url": "u"}), max_size=1),
         "channel": st.sampled_from([None, "c"]),
+        "content[].thinking": st.sampled_from(["c"]),
     },
 )
 choices = st.fixed_dictionaries(

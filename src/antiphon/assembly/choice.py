@@ -40,6 +40,7 @@ class Choice:
         "_is_short_way_shut",
         "_markup",
         "_shown_field",
+        "_text_fields",
         "_think",
         "calls",
         "extra",
@@ -51,6 +52,7 @@ class Choice:
         self._emission = emission
         self._dialect = dialect
         self._delta_keys = _DELTA_KEYS.union(dialect.reasoning_fields)
+        self._text_fields = frozenset({"content", "refusal", *dialect.reasoning_fields})
         self._think: ThinkSplitter | None = None
         if dialect.think_tags:
             self._think = ThinkSplitter(dialect.think_tags, starts_in_thinking=dialect.starts_in_thinking)
@@ -75,7 +77,7 @@ class Choice:
                 if value is not None and key not in _SHORT_WAY:
                     return False
         speech = self.speech
-        field = speech.field
+        field = speech.field if speech.field in self._text_fields else None
         text = delta.get(field)
         if not text:
             field = "tool_calls"
