@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from antiphon.assembly import ChatAssembler, assemble_chunks
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.choice import Choice
+from antiphon.dialects import OPENAI, Dialect
 from antiphon.events import (
     Diagnostic,
     ModelEvent,
@@ -51,6 +52,7 @@ deltas = st.fixed_dictionaries(
         "reasoning_details": st.lists(details, max_size=2),
         "annotations": st.lists(st.just({"type": "url_citation", "url": "u"}), max_size=1),
         "channel": st.sampled_from([None, "c"]),
+        "content[].thinking": st.sampled_from(["c"]),
     },
 )
 choices = st.fixed_dictionaries(
@@ -122,12 +124,18 @@ def check_calls(events: list[ModelEvent]) -> None:
             assert sent or event.arguments == "{}"
 
 
-@given(streams, st.lists(st.integers(0, 10_000), max_size=20))
-def test_events_do_not_depend_on_how_the_bytes_were_cut(made: tuple[list[object], bool], places: list[int]) -> None:
+dialects = st.sampled_from([OPENAI, Dialect(think_tags=("think",), tool_markup=("hermes",), mends_argument_tail=True)])
+
+
+@given(streams, dialects, st.lists(st.integers(0, 10_000), max_size=20))
+def test_events_do_not_depend_on_how_the_bytes_were_cut(
+    made: tuple[list[object], bool], dialect: Dialect, places: list[int]
+) -> None:
     data = sse(*made[0], done=made[1])
-    whole = feed(data, offered=OFFERED)
-    assert feed(*cut(data, places), offered=OFFERED) == whole
-    assert feed(*(bytes([byte]) for byte in data), offered=OFFERED) == whole
+    whole = feed(data, offered=OFFERED, dialect=dialect)
+    check_lifecycle(whole)
+    assert feed(*cut(data, places), offered=OFFERED, dialect=dialect) == whole
+    assert feed(*(bytes([byte]) for byte in data), offered=OFFERED, dialect=dialect) == whole
 
 
 @given(streams)

@@ -62,6 +62,11 @@ class ToolCalls:
             elif not self.take_more(entry):
                 self._take_piece(self._read(entry, self._index(entry)))
 
+    def add(self, name: str, arguments: str) -> None:
+        """Add a call that came whole, and not as a tool call."""
+        slot = self._new_slot(None, "function")
+        self._fill(slot, Piece(None, "", name, arguments))
+
     def take_more(self, entry: object) -> bool:
         """The short way for most pieces: more arguments for an announced call, as row Q08 has it.
 
@@ -134,13 +139,16 @@ class ToolCalls:
             return owner
         if row.to == "nowhere":
             return None
+        return self._new_slot(piece.at, piece.kind)
+
+    def _new_slot(self, at: int | None, kind: ToolKind) -> Slot:
         if len(self._slots) >= MAX_CALLS:
             raise LimitExceeded("tool_calls", f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
-        slot = Slot(piece.at)
-        slot.kind = piece.kind
+        slot = Slot(at)
+        slot.kind = kind
         self._slots.append(slot)
-        if piece.at is not None:
-            self._at[piece.at] = slot
+        if at is not None:
+            self._at[at] = slot
         return slot
 
     def _fill(self, slot: Slot, piece: Piece) -> None:

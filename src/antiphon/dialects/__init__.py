@@ -17,7 +17,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     ``think_tags`` are tags that may open the text, such as ``think`` for ``<think>`` (Q66); ``starts_in_thinking``
     says that the prompt template has already opened the first of them (Q67). ``finish_reasons`` adds to the table
     of finish reasons (Q45). ``mends_argument_tail`` cuts markup off behind whole arguments (Q26).
-    ``empty_answer_fails`` makes an answer without any output a failure that may be retried (Q46).
+    ``tool_markup`` names the ways in which tool calls may be written into the text (Q27): ``hermes``, ``dsml``,
+    ``calling_tool``. ``empty_answer_fails`` makes an answer without any output a failure that may be retried (Q46).
     """
 
     name: str = "openai"
@@ -26,6 +27,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     starts_in_thinking: bool = False
     finish_reasons: Mapping[str, str] = {}
     mends_argument_tail: bool = False
+    tool_markup: tuple[str, ...] = ()
     empty_answer_fails: bool = False
 
 
