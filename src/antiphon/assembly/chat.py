@@ -66,7 +66,7 @@ class ChatAssembler:
         n: int | None = None,
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     ) -> None:
-        self._dialect = dialect
+        self._rules = dialect.answers
         self._offered = offered or {}
         self._n = n
         self._max_body_bytes = max_body_bytes
@@ -260,7 +260,7 @@ class ChatAssembler:
         if state is None:
             if len(self._choices) >= MAX_CHOICES:
                 raise LimitExceeded("choices", f"The upstream sent more than {MAX_CHOICES} choices in one answer.")
-            state = self._choices[index] = Choice(index, self._emission, self._dialect, self._offered)
+            state = self._choices[index] = Choice(index, self._emission, self._rules, self._offered)
         state.take(choice)
         usage = choice.get("usage")
         if type(usage) is dict:
@@ -304,7 +304,7 @@ class ChatAssembler:
         ending = endings.get(0) or next(iter(endings.values()))
         if ending.reason == "error":
             self._close_failed(_failed_by_model(ending.word))
-        elif not ending.has_output and self._dialect.empty_answer_fails:
+        elif not ending.has_output and self._rules.empty_answer_fails:
             self._close_failed(_empty_answer())
         else:
             self._close_finished(ending, endings)

@@ -10,7 +10,7 @@ from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.speech import Speech
 from antiphon.assembly.thinking import ThinkSplitter
-from antiphon.dialects import Dialect
+from antiphon.dialects.answers import AnswerRules
 from antiphon.events import ReasoningDelta, TextDelta
 
 _CHOICE_KEYS = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "usage", "error", "text"})
@@ -34,9 +34,9 @@ class Choice:
 
     __slots__ = (
         "_delta_keys",
-        "_dialect",
         "_emission",
         "_more",
+        "_rules",
         "_shown_field",
         "_think",
         "calls",
@@ -45,17 +45,17 @@ class Choice:
         "speech",
     )
 
-    def __init__(self, index: int, emission: Emission, dialect: Dialect, offered: Mapping[str, Any]) -> None:
+    def __init__(self, index: int, emission: Emission, rules: AnswerRules, offered: Mapping[str, Any]) -> None:
         self._emission = emission
-        self._dialect = dialect
-        self._delta_keys = _DELTA_KEYS.union(dialect.reasoning_fields)
+        self._rules = rules
+        self._delta_keys = _DELTA_KEYS.union(rules.reasoning_fields)
         self._think: ThinkSplitter | None = None
-        if dialect.think_tags:
-            self._think = ThinkSplitter(dialect.think_tags, starts_in_thinking=dialect.starts_in_thinking)
+        if rules.think_tags:
+            self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
         # The keys a delta may have to go the short way, by the field it carries: see `take_more`.
-        self._more = {field: frozenset({field, "role"}) for field in (*dialect.reasoning_fields, "content")}
+        self._more = {field: frozenset({field, "role"}) for field in (*rules.reasoning_fields, "content")}
         self.speech = Speech(index, emission)
-        self.calls = ToolCalls(index, emission, dialect, offered, self.speech.close)
+        self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
@@ -145,7 +145,7 @@ class Choice:
 
     def _take_reasoning(self, delta: dict[str, Any]) -> None:
         speech, field, text = self.speech, None, ""
-        for name in self._dialect.reasoning_fields:
+        for name in self._rules.reasoning_fields:
             seen = delta.get(name)
             if type(seen) is str and seen:
                 if field is None:
@@ -230,7 +230,7 @@ class Choice:
 
     def end(self, *, failed: bool) -> Ending:
         """Close what is open and say how it ended; ``failed`` if the stream did."""
-        word = finish.normalise(self.finish_reason, self._dialect.finish_reasons)
+        word = finish.normalise(self.finish_reason, self._rules.finish_reasons)
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 from antiphon.wire.reasoning import Reasoning, unseal
 from antiphon.wire.responses import Item
 

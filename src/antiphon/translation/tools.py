@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 from antiphon.wire.responses import Item
 
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
