@@ -105,7 +105,7 @@ def _print_picture(file: str) -> None:
 
     from antiphon.cassettes.picture import picture
 
-    console = Console()
+    console = Console(highlight=False)
     for interaction in picture(file):
         console.print(interaction)
 

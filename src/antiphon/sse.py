@@ -21,6 +21,7 @@ DEFAULT_MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_new = tuple.__new__  # builds a named tuple in half the time of its own constructor
 
 
 class ServerSentEvent(NamedTuple):
@@ -48,26 +49,93 @@ class SSEDecoder:
         self._event = "message"
         self._data: list[bytes] = []
         self._size = 0
+        self._is_between = False  # no event is open, and the start is over
+        self._is_too_large = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take bytes as they arrive; return the events they complete, in order.
 
         Raises:
-            EventTooLarge: one event outgrew ``max_event_bytes``; the decoder is of no use afterwards.
+            EventTooLarge: one event outgrew ``max_event_bytes``. Events that came before it are returned first, and
+                the next call raises. The decoder is of no use afterwards.
         """
-        if self._at_start:
-            chunk = b"".join((*self._open_line, chunk))
-            self._open_line.clear()
-            if len(chunk) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(chunk):
-                self._open_line.append(chunk)
-                return []
-            chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
-            self._at_start = False
         events: list[ServerSentEvent] = []
+        if self._is_between and self._take_plain(chunk, events):
+            return events
+        if self._is_too_large:
+            raise EventTooLarge(self._max_event_bytes)
+        try:
+            self._take_chunk(self._without_mark(chunk) if self._at_start else chunk, events)
+        except EventTooLarge:
+            self._is_too_large, self._is_between = True, False
+            if not events:
+                raise
+        return events
+
+    def flush(self) -> list[ServerSentEvent]:
+        """The stream has ended: return the event that was still open, if any.
+
+        Raises:
+            EventTooLarge: the last call of `feed` met one.
+        """
+        if self._is_too_large:
+            raise EventTooLarge(self._max_event_bytes)
+        events: list[ServerSentEvent] = []
+        rest = self._close_line(b"")
+        if rest and not (self._at_start and _BYTE_ORDER_MARK.startswith(rest)):
+            self._take_line(rest, events)
+        self._take_line(b"", events)
+        return events
+
+    def _without_mark(self, chunk: bytes) -> bytes:
+        """The first bytes without a byte order mark; nothing, as long as they may be half of one."""
+        chunk = b"".join((*self._open_line, chunk))
+        self._open_line.clear()
+        if len(chunk) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(chunk):
+            self._open_line.append(chunk)
+            return b""
+        self._at_start, self._is_between = False, True
+        return chunk.removeprefix(_BYTE_ORDER_MARK)
+
+    def _take_plain(self, chunk: bytes, events: list[ServerSentEvent]) -> bool:
+        """Take bytes that are nothing but the plainest events, one ``data: `` line and a blank one, in one go."""
+        plain = chunk[6:-2].split(b"\n\ndata: ")
+        if (
+            chunk[:6] != b"data: "
+            or chunk[-2:] != b"\n\n"
+            or chunk.count(b"\n") != 2 * len(plain)
+            or b"\r" in chunk
+            or len(chunk) > self._max_event_bytes
+        ):
+            return False
+        for data in plain:
+            events.append(_new(ServerSentEvent, (data, "message")))
+        return True
+
+    def _take_chunk(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
+        """Take what is not all plain.
+
+        After two line feeds no event is open, so what lies between the first and the last pair can be looked at
+        by itself; only what is before and behind, and events of another make, go line by line.
+        """
         start = 0
-        if self._skip_lf and chunk:
-            start = 1 if chunk[0] == 0x0A else 0
-            self._skip_lf = False
+        if not self._is_between:
+            start = chunk.find(b"\n\n") + 2
+            self._take_lines(chunk[:start] if start > 1 else chunk, events)
+            if start == 1:
+                return
+        end = max(chunk.rfind(b"\n\n", start) + 2, start)
+        whole = chunk[start:end]
+        if not self._take_plain(whole, events):
+            self._take_lines(whole, events)
+        if end < len(chunk):
+            self._take_lines(chunk[end:], events)
+
+    def _take_lines(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
+        if not chunk:
+            return
+        start = 1 if self._skip_lf and chunk[:1] == b"\n" else 0
+        self._skip_lf = False
         for end in _LINE_END.finditer(chunk, start):
             self._take_line(self._close_line(chunk[start : end.start()]), events)
             start = end.end()
@@ -76,16 +144,7 @@ class SSEDecoder:
             self._open_line.append(chunk[start:])
             self._size += len(chunk) - start
             self._check_size()
-        return events
-
-    def flush(self) -> list[ServerSentEvent]:
-        """The stream has ended: return the event that was still open, if any."""
-        events: list[ServerSentEvent] = []
-        rest = self._close_line(b"")
-        if rest and not (self._at_start and _BYTE_ORDER_MARK.startswith(rest)):
-            self._take_line(rest, events)
-        self._take_line(b"", events)
-        return events
+        self._is_between = not (self._size or self._data or self._skip_lf or self._event != "message")
 
     def _close_line(self, last: bytes) -> bytes:
         self._size += len(last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from antiphon.events import (
@@ -38,6 +39,11 @@ from antiphon.events import (
 )
 
 RUN = "resp_" + "5e" * 16
+
+# For properties over whole runs. No deadline: how long one example takes says more about the machine than the code.
+few = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 pieces = st.lists(texts, min_size=1, max_size=4)

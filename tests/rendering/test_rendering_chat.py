@@ -6,8 +6,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from event_sequences import RUN, call, interleaved, refuse, run, run_started, runs, say, think, turn, usages
-from hypothesis import given, settings
+from event_sequences import RUN, call, few, interleaved, refuse, run, run_started, runs, say, think, turn, usages
+from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.events import (
@@ -151,7 +151,7 @@ def comparable(completion: dict[str, Any]) -> list[Any]:
     return choices
 
 
-@settings(max_examples=40)
+@few
 @given(one_turn)
 def test_the_accumulated_chunks_are_the_whole_completion(events: list[Event]) -> None:
     whole, streamed = chat_completion(events), accumulated(events)
@@ -162,6 +162,7 @@ def test_the_accumulated_chunks_are_the_whole_completion(events: list[Event]) ->
     }
 
 
+@few
 @given(runs(), st.data())
 def test_the_chunks_do_not_depend_on_how_the_events_were_portioned(events: list[Event], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(events)))

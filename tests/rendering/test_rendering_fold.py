@@ -1,5 +1,6 @@
 """Any provider's Responses stream, whole or cut, becomes one Response object."""
 
+import copy
 import functools
 import gzip
 import json
@@ -8,7 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from event_sequences import few
+from hypothesis import given
+from hypothesis import strategies as st
 
+from antiphon.rendering.fold import HANDLERS as HANDLED
 from antiphon.rendering.fold import fold
 from antiphon.sse import SSEDecoder
 
@@ -107,6 +112,35 @@ def test_absurd_places_and_types_neither_fail_nor_fill_the_memory() -> None:
     folded = fold(events)
     assert folded["output"][0]["arguments"] == {"query": "x"}
     assert folded["output"][1]["content"][0] == {"type": "output_text", "text": "far out"}
+
+
+def test_an_item_that_is_announced_again_starts_anew() -> None:
+    message = {"type": "message", "id": "m"}
+    again = {**message, "content": [{"type": "output_text", "text": "new"}]}
+    place = {"output_index": 0, "content_index": 0}
+    events = [
+        added(0, message),
+        delta("output_text", "old", **place),
+        added(0, again),
+        delta("output_text", "er", **place),
+    ]
+    (item,) = fold(events)["output"]
+    assert item["content"] == [{"type": "output_text", "text": "newer"}]
+    assert again["content"] == [{"type": "output_text", "text": "new"}]
+
+
+members = st.none() | st.integers(-1, 2) | st.just("m") | st.just({"type": "message", "content": "x"}) | st.just([7])
+kinds = [*sorted(HANDLED), "response.created", "response.completed", "error", None]
+names = ("response", "output_index", "content_index", "item", "item_id", "part", "delta", "text", "error")
+wild_events = st.fixed_dictionaries({"type": st.sampled_from(kinds)}, optional=dict.fromkeys(names, members))
+
+
+@few
+@given(st.lists(wild_events))
+def test_no_stream_of_objects_however_wrong_makes_it_fail(events: list[dict[str, Any]]) -> None:
+    before = copy.deepcopy(events)
+    assert isinstance(fold(events), dict)
+    assert events == before
 
 
 # --- recordings ------------------------------------------------------------------------------

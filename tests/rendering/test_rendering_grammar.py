@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from event_sequences import runs
+from event_sequences import few, runs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +70,7 @@ def kind(event: dict[str, Any]) -> str:
     return str(event["type"]).removeprefix("response.")
 
 
+@few
 @given(runs(), st.booleans())
 def test_every_item_and_every_part_obeys_the_grammar(events: list[Event], raw_reasoning: bool) -> None:
     shown = stream(events, raw_reasoning)
@@ -92,6 +93,7 @@ def test_every_item_and_every_part_obeys_the_grammar(events: list[Event], raw_re
         assert [part for item_index, part in sorted(of_part) if item_index == index] == list(range(len(parts)))
 
 
+@few
 @given(runs())
 def test_deltas_add_up_to_the_text_that_done_repeats(events: list[Event]) -> None:
     streamed: defaultdict[tuple[Any, ...], str] = defaultdict(str)
@@ -108,6 +110,7 @@ def test_deltas_add_up_to_the_text_that_done_repeats(events: list[Event]) -> Non
     assert not streamed
 
 
+@few
 @given(runs())
 def test_all_that_choice_zero_said_is_in_the_output_in_order_and_nothing_else(events: list[Event]) -> None:
     said: dict[str, str] = {}
@@ -131,6 +134,7 @@ def test_all_that_choice_zero_said_is_in_the_output_in_order_and_nothing_else(ev
     assert [text for text in shown if text] == [text for text in said.values() if text]
 
 
+@few
 @given(runs(), st.data())
 def test_any_beginning_of_a_journal_can_be_shown(events: list[Event], data: st.DataObject) -> None:
     """``GET`` while the run goes on: what is closed stays as it is, what is open shows what it has."""
@@ -144,6 +148,7 @@ def test_any_beginning_of_a_journal_can_be_shown(events: list[Event], data: st.D
     assert [public(item) for item in output_items(events[:length], events[0].run)] == so_far["output"]  # type: ignore[attr-defined]
 
 
+@few
 @given(runs(), st.integers(0, 200))
 def test_the_events_after_a_number_are_the_same_when_rendered_again(events: list[Event], after: int) -> None:
     """``starting_after``: render from the start and skip; so a frame's place in the list is its number."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from event_sequences import RUN, call, run, run_started, runs, say, think, turn
+from event_sequences import RUN, call, few, run, run_started, runs, say, think, turn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ SIGNED = [{"type": "reasoning.encrypted", "data": "b3BhcXVl", "index": 0}]
 ASKED = {"include": ["reasoning.encrypted_content"]}
 
 
+@few
 @given(runs())
 def test_no_client_ever_sees_a_private_member(events: list[Event]) -> None:
     assert f'"{PRIVATE}":'.encode() not in sse(ResponsesRenderer().render(events))
@@ -92,12 +93,14 @@ reasonings = st.builds(
 )
 
 
+@few
 @given(reasonings)
 def test_unsealing_gives_back_what_was_sealed(reasoning: Reasoning) -> None:
     assert unseal(seal(reasoning)) == reasoning
     assert seal(reasoning) == seal(reasoning)
 
 
+@few
 @given(st.text() | reasonings.map(seal).map(lambda sealed: sealed[:-5]) | st.text().map("antiphon1.".__add__))
 def test_what_is_not_ours_or_damaged_is_no_reasoning_and_no_error(content: str) -> None:
     assert unseal(content) is None or unseal(content) == Reasoning()

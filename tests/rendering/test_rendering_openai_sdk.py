@@ -5,8 +5,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from event_sequences import RUN, call, plain_requests, refuse, run, runs, say, think
-from hypothesis import given, settings
+from event_sequences import RUN, call, few, plain_requests, refuse, run, runs, say, think
+from hypothesis import given
 
 from antiphon.events import ErrorInfo, Event, RunFinished, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
@@ -23,7 +23,7 @@ def client(events: list[Event], **options: Any) -> openai.OpenAI:
     return openai.OpenAI(api_key="none", base_url="http://antiphon.test/v1", http_client=http, max_retries=0)
 
 
-@settings(max_examples=40)
+@few
 @given(runs(plain_requests))
 def test_the_accumulator_of_openai_python_takes_every_stream(events: list[Event]) -> None:
     with client(events).responses.stream(model="m", input="hi") as stream:

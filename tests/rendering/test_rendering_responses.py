@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from event_sequences import RUN, call, refuse, run, run_started, runs, say, think, turn
+from event_sequences import RUN, call, few, refuse, run, run_started, runs, say, think, turn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +46,7 @@ def types(events: list[Event], **settings: Any) -> list[str]:
     ]
 
 
+@few
 @given(runs())
 def test_numbers_have_no_gap_and_exactly_one_terminal_event_comes_last(events: list[Event]) -> None:
     shown = stream(events)
@@ -54,6 +55,7 @@ def test_numbers_have_no_gap_and_exactly_one_terminal_event_comes_last(events: l
     assert [event["type"] in TERMINAL for event in shown] == [False] * (len(shown) - 1) + [True]
 
 
+@few
 @given(runs())
 def test_the_stream_amounts_to_the_response_object(events: list[Event]) -> None:
     shown = stream(events)
@@ -63,6 +65,7 @@ def test_the_stream_amounts_to_the_response_object(events: list[Event]) -> None:
     assert [public(item) for item in output_items(events, RUN)] == whole["output"]
 
 
+@few
 @given(runs())
 def test_every_item_is_announced_once_and_closed_once_in_the_order_of_the_output(events: list[Event]) -> None:
     shown = stream(events)
@@ -77,6 +80,7 @@ def test_every_item_is_announced_once_and_closed_once_in_the_order_of_the_output
     assert all(item["status"] in ("completed", "incomplete") for item in output)
 
 
+@few
 @given(runs(), st.data())
 def test_the_bytes_do_not_depend_on_how_the_events_were_portioned(events: list[Event], data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(events))))
@@ -88,6 +92,7 @@ def test_the_bytes_do_not_depend_on_how_the_events_were_portioned(events: list[E
     assert frames == ResponsesRenderer().render(events)
 
 
+@few
 @given(runs())
 def test_a_journal_that_was_stored_renders_to_the_same_bytes(events: list[Event]) -> None:
     stored = msgspec.json.decode(msgspec.json.encode(events), type=list[RunEvent])

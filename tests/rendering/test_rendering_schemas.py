@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from event_sequences import plain_requests, requests, runs
-from hypothesis import HealthCheck, given, settings
+from event_sequences import few, plain_requests, requests, runs
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -57,9 +57,6 @@ def functions_only(events: list[Event]) -> bool:
 
 strict = requests.map(
     lambda request: {**request, "profile": "open-responses", "tools": [{"type": "function", "name": "f"}]}
-)
-few = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
 
 

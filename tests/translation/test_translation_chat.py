@@ -86,6 +86,25 @@ def test_an_upstream_that_takes_more_gets_more() -> None:
     assert body == {**MINIMAL, "max_completion_tokens": 5, "verbosity": "low", "prompt_cache_key": "k"}
 
 
+@pytest.mark.parametrize(
+    ("most", "wanted", "sent", "told"),
+    [
+        ("json_object", "json_schema", {"type": "json_object"}, True),
+        ("json_object", "json_object", {"type": "json_object"}, False),
+        ("text", "json_schema", None, True),
+        ("text", "json_object", None, True),
+        ("text", "text", None, False),
+    ],
+)
+def test_a_format_that_cannot_be_enforced_is_told_to_the_model(most: Any, wanted: str, sent: Any, told: bool) -> None:
+    text_format = {"type": wanted, **(STRICT if wanted == "json_schema" else {})}
+    call = translate(ChatRules(response_format=most), text={"format": text_format}, instructions="Be brief.")
+    assert call.body.get("response_format") == sent
+    system = call.body["messages"][0]["content"]
+    assert ("one JSON object" in system, '{"type":"object"}' in system) == (told, told and wanted == "json_schema")
+    assert [diagnostic.quirk for diagnostic in call.diagnostics] == ["Q106"] * told
+
+
 def test_rules_are_those_of_the_dialect() -> None:
     item = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
     dialect = Dialect(requests=ChatRules(call_ids="alphanumeric_9"))
@@ -139,9 +158,7 @@ def as_responses_request(chat: dict[str, Any]) -> dict[str, Any]:
 def test_a_request_that_says_the_same_as_a_recorded_one_is_the_recorded_one(recording: str, rules: ChatRules) -> None:
     for chat in recorded_bodies(recording):
         request = decode_request(json.dumps(as_responses_request(chat)).encode())
-        call = to_chat(
-            request, input_items(request), model=chat["model"], dialect=Dialect(requests=rules or ChatRules())
-        )
+        call = to_chat(request, input_items(request), model=chat["model"], dialect=Dialect(requests=rules))
         assert call.body == chat
         assert call.diagnostics == []
 

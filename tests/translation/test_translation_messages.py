@@ -206,6 +206,21 @@ def test_late_system_messages_go_where_the_rules_say(policy: Any, roles: list[st
     assert quirks(call) == disclosed
 
 
+def test_neighbours_of_the_user_are_merged_where_roles_must_alternate() -> None:
+    image = {"type": "message", "role": "user", "content": [PNG]}
+    sent = messages(
+        said("user", "a"),
+        said("user", "b"),
+        said("assistant", "c"),
+        image,
+        said("user", "d"),
+        rules=ChatRules(merge_users=True),
+    )
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert sent[0]["content"] == "a\n\nb"
+    assert [part["type"] for part in sent[2]["content"]] == ["image_url", "text"]
+
+
 def test_developer_stays_developer_where_it_is_known() -> None:
     rules = ChatRules(developer_role="developer", system_messages="keep")
     sent = messages(said("developer", "b"), said("system", "c"), instructions="a", rules=rules)

@@ -93,6 +93,11 @@ def test_a_tool_defined_again_takes_the_later_definition() -> None:
     assert call.body["tools"][0]["function"]["description"] == "new"
 
 
+def test_a_freeform_tool_defined_again_with_a_grammar_is_still_one_tool() -> None:
+    items = [{"type": "additional_tools", "role": "developer", "tools": [PATCH]}]
+    assert sent_names(translate({"type": "custom", "name": "apply_patch"}, items=items)) == ["apply_patch"]
+
+
 def test_tools_that_nobody_can_run_are_disclosed() -> None:
     """R25: neither a refused request nor silence."""
     call = translate({"type": "web_search"}, {"type": "tool_search", "execution": "client"})

@@ -107,6 +107,10 @@ MALFORMED: list[tuple[dict[str, Any], str, str]] = [
         "missing_required_parameter",
     ),
     ({"tool_choice": "maybe"}, "tool_choice", "invalid_value"),
+    ({"tool_choice": {"name": "f"}}, "tool_choice.type", "missing_required_parameter"),
+    ({"tool_choice": {"type": "function"}}, "tool_choice.name", "missing_required_parameter"),
+    ({"tool_choice": {"type": "allowed_tools", "mode": "none", "tools": []}}, "tool_choice.mode", "invalid_value"),
+    ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice", "invalid_value"),
     ({"previous_response_id": "r", "conversation": "c"}, "previous_response_id", "mutually_exclusive_parameters"),
 ]
 
@@ -209,6 +213,16 @@ def test_items_of_other_known_kinds_and_extensions_pass_whole(kind: str) -> None
 
 def test_unknown_tools_are_left_to_who_may_serve_them() -> None:
     assert decode_request(body(tools=[{"type": "teleport"}])).tools == [{"type": "teleport"}]
+
+
+def test_a_chosen_tool_may_be_offered_in_a_namespace_or_by_an_item() -> None:
+    choice = {"type": "function", "name": "f"}
+    function = {"type": "function", "name": "f", "parameters": {}}
+    namespace = {"type": "namespace", "name": "ns", "tools": [function]}
+    assert decode_request(body(tools=[namespace], tool_choice=choice)).tool_choice == choice
+    item = {"type": "additional_tools", "role": "developer", "tools": [namespace]}
+    assert decode_request(body(input=[item], tool_choice=choice)).tool_choice == choice
+    assert decode_request(body(previous_response_id="resp_1", tool_choice=choice)).tool_choice == choice
 
 
 extra_fields = st.dictionaries(st.text(min_size=1).map(lambda name: f"x_{name}"), st.none() | st.integers() | st.text())

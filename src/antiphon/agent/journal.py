@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from antiphon.events import RunEvent, RunFinished, RunStarted
@@ -27,6 +28,7 @@ class Journal:
         self._parent = parent
         self._input_items = input_items
         self._committed = 0
+        self._end: asyncio.Future[None] | None = None
 
     async def begin(self) -> None:
         """Write the run down before anything of it is done.
@@ -51,14 +53,23 @@ class Journal:
             self._committed = len(self.events)
 
     async def finish(self, finished: RunFinished) -> None:
-        """The last barrier: the terminal event, everything before it and the output items, in one transaction."""
-        self.events.append(finished)
+        """The last barrier: the terminal event, everything before it and the output items, in one transaction.
+
+        A run ends once: what was ended is not ended again, and a caller that is cancelled meanwhile changes nothing.
+        """
+        if self._end is None:
+            self.events.append(finished)
+            self._end = asyncio.ensure_future(self._write_end(finished))
+        await asyncio.shield(self._end)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the terminal event is in it."""
+        return self._end is not None
+
+    async def _write_end(self, finished: RunFinished) -> None:
         if self._store is not None:
-            await self._store.finish(
-                self._owner,
-                self._run,
-                self.events[self._committed :],
-                finished,
-                output_items=output_items(self.events, self._run),
-            )
+            pending = self.events[self._committed :]
+            items = output_items(self.events, self._run)
+            await self._store.finish(self._owner, self._run, pending, finished, output_items=items)
             self._committed = len(self.events)

@@ -224,6 +224,9 @@ class Loop:
         return Finish("failed", error=ErrorInfo(code=limit.code, message=limit.message))
 
     async def _settle(self, finish: Finish) -> list[RunEvent]:
+        """End a run from outside its course; one that has ended by itself stays as it is."""
+        if self._journal.has_ended:
+            return []
         closing = self._machine.close_open_blocks()
         self._journal.add(closing)
         return [*closing, *await self._finish(finish)]

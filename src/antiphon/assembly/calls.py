@@ -59,11 +59,16 @@ class ToolCalls:
                 self._emission.note("Q01", entry, "ignored a tool call that is no object")
             elif whole:
                 self._take_piece(self._read(entry, position))
-            elif not self._take_more_arguments(entry):
+            elif not self.take_more(entry):
                 self._take_piece(self._read(entry, self._index(entry)))
 
-    def _take_more_arguments(self, entry: dict[str, Any]) -> bool:
-        """The short way for most pieces: more arguments for an announced call. Row Q08, without the table."""
+    def take_more(self, entry: object) -> bool:
+        """The short way for most pieces: more arguments for an announced call, as row Q08 has it.
+
+        False, and nothing done, if there is anything else to decide.
+        """
+        if type(entry) is not dict:
+            return False
         index, function = entry.get("index"), entry.get("function")
         slot = self._at.get(index) if type(index) is int else None
         if slot is None or slot.block is None or type(function) is not dict or entry.get("id") or function.get("name"):

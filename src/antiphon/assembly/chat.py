@@ -23,14 +23,14 @@ from typing import Any, Literal
 
 from antiphon.assembly import citations, errors
 from antiphon.assembly.choice import Choice, Ending
-from antiphon.assembly.decode import decode, decode_leniently
+from antiphon.assembly.decode import NOT_PLAIN, check_depth, decode, decode_leniently
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
 from antiphon.assembly.usage import UsageMeter
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.errors import AntiphonError, EventTooLarge, InvalidEvent, LimitExceeded, TruncatedStream
 from antiphon.events import ErrorInfo, ModelEvent, TurnFailed, TurnFinished
-from antiphon.sse import SSEDecoder
+from antiphon.sse import ServerSentEvent, SSEDecoder
 from antiphon.wire.chat import ChatChunk
 
 DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -146,7 +146,7 @@ class ChatAssembler:
         """A JSON body where a stream was expected, or was not: an answer, an error, or chunks one after the other."""
         try:
             values = [decode(body)]
-        except (ValueError, RecursionError):
+        except NOT_PLAIN:
             values, quirk = decode_leniently(body)
             self._emission.note(quirk, body[:200], "read a body that is not one JSON value")
         for value in values:
@@ -154,22 +154,22 @@ class ChatAssembler:
         if not self._over:
             self._end(is_done=len(values) == 1)
 
-    def _take_events(self, events: list[Any]) -> None:
+    def _take_events(self, events: list[ServerSentEvent]) -> None:
         for data, name in events:
             if self._over:
                 return
-            if name != "error" and data[:1] == b"{":
-                try:
-                    chunk = decode(data)
-                except (ValueError, RecursionError):
-                    self._take_odd(data, name)
-                else:
-                    self._saw_event = True
-                    self._take_chunk(chunk)
-            else:
+            if name == "error" or data[:1] != b"{":
                 self._take_odd(data, name)
+                continue
+            try:
+                chunk = decode(data)
+            except NOT_PLAIN:
+                self._take_odd(data, name)
+            else:
+                if not self._take_more(chunk):
+                    self._take_value(chunk)
 
-    def _take_last(self, events: list[Any]) -> None:
+    def _take_last(self, events: list[ServerSentEvent]) -> None:
         """The event that was open when the body ended: whole, but for its last line break, or torn (Q97)."""
         try:
             self._take_events(events)
@@ -197,7 +197,7 @@ class ChatAssembler:
     def _take_error_event(self, text: bytes) -> None:
         try:
             body: Any = decode(text)
-        except (ValueError, RecursionError):
+        except NOT_PLAIN:
             body = text
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             recovered = body["error"].get("failed_generation")
@@ -207,14 +207,30 @@ class ChatAssembler:
 
     # --- chunks --------------------------------------------------------------------------------
 
+    def _take_more(self, chunk: dict[str, Any]) -> bool:
+        """The short way for most chunks, see `Choice.take_more`; False, and nothing done, if it is not one of them."""
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or not self._plain.issuperset(chunk):
+            return False
+        if chunk.get("usage") is not None or chunk.get("error"):
+            return False
+        choice = choices[0]
+        if type(choice) is not dict:
+            return False
+        index = choice.get("index")
+        state = self._choices.get(index) if type(index) is int else None
+        return state is not None and state.take_more(choice)
+
     def _take_value(self, value: object) -> None:
         if self._over:
             return
-        if type(value) is list:
+        if type(value) is dict:
+            check_depth(value)
+            self._take_chunk(value)
+        elif type(value) is list:
+            check_depth(value)
             for entry in value:
                 self._take_value(entry)
-        elif type(value) is dict:
-            self._take_chunk(value)
         elif value not in (None, ""):
             raise InvalidEvent(f"The upstream sent {value!r:.100} where a chunk was expected.")
 
@@ -223,7 +239,6 @@ class ChatAssembler:
         if self._over:
             return []
         events = self._emission.events = []
-        self._saw_event = True
         try:
             self._take_value(chunk)
         except AntiphonError as error:
@@ -231,17 +246,9 @@ class ChatAssembler:
         return events
 
     def _take_chunk(self, chunk: dict[str, Any]) -> None:
+        self._saw_event = True
+        self._take_envelope(chunk)
         choices = chunk.get("choices")
-        if self._plain.issuperset(chunk) and chunk.get("usage") is None and not chunk.get("error"):
-            if type(choices) is list and len(choices) == 1:
-                choice = choices[0]
-                if type(choice) is dict:
-                    index = choice.get("index")
-                    state = self._choices.get(index) if type(index) is int else None
-                    if state is not None and state.take_more(choice):
-                        return
-        else:
-            self._take_envelope(chunk)
         if type(choices) is list:
             for position, choice in enumerate(choices):
                 if type(choice) is dict:
@@ -298,16 +305,13 @@ class ChatAssembler:
             return
         if self._vendor_usage is not None and not self._usage:
             self._usage.take(self._vendor_usage, is_vendors=True)
-        self._cite_sources()
-        endings = {index: choice.end(failed=False) for index, choice in sorted(self._choices.items())}
-        self._over = True
-        ending = endings.get(0) or next(iter(endings.values()))
-        if ending.reason == "error":
-            self._close_failed(_failed_by_model(ending.word))
-        elif not ending.has_output and self._rules.empty_answer_fails:
-            self._close_failed(_empty_answer())
+        main = self._choices.get(0) or next(iter(self._choices.values()))
+        if main.finish_word == "error":
+            self._fail(_failed_by_model(main.finish_reason))
+        elif main.is_empty and self._rules.empty_answer_fails:
+            self._fail(_empty_answer())
         else:
-            self._close_finished(ending, endings)
+            self._close_finished(main)
 
     def _no_answer(self) -> UpstreamFailure:
         if self._form == "json":
@@ -322,16 +326,19 @@ class ChatAssembler:
         self._emission.note("Q86", body[:200], "took the body for an error page")
         return errors.read_error(None, (), body)
 
-    def _cite_sources(self) -> None:
+    def _cite_sources(self, choice: Choice) -> None:
         found = citations.from_sources(self._extra.get("citations"), self._extra.get("search_results"))
-        choice = self._choices.get(0)
-        if not found or choice is None:
+        if not found:
             return
         self._emission.note("Q60", found[0]["url"], "took the sources of the answer for citations of its text")
         for annotation in found:
             choice.speech.annotate(annotation)
 
-    def _close_finished(self, ending: Ending, endings: dict[int, Ending]) -> None:
+    def _close_finished(self, main: Choice) -> None:
+        self._over = True
+        self._cite_sources(main)
+        endings = {index: choice.end() for index, choice in sorted(self._choices.items())}
+        ending = next(ending for index, ending in endings.items() if self._choices[index] is main)
         self._explain(ending)
         provider_data = dict(self._extra)
         for key in ("service_tier", "system_fingerprint", "provider"):
@@ -373,9 +380,6 @@ class ChatAssembler:
         self._over = True
         for _, choice in sorted(self._choices.items()):
             choice.end(failed=True)
-        self._close_failed(failure)
-
-    def _close_failed(self, failure: UpstreamFailure) -> None:
         self._emission.events.append(
             TurnFailed(
                 turn=self._emission.turn, error=failure.error, retryable=failure.retryable, usage=self._usage.usage

@@ -11,12 +11,12 @@ from antiphon.assembly.emission import Emission
 from antiphon.assembly.speech import Speech
 from antiphon.assembly.thinking import ThinkSplitter
 from antiphon.dialects.answers import AnswerRules
-from antiphon.events import ReasoningDelta, TextDelta
 
 _CHOICE_KEYS = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "usage", "error", "text"})
 _DELTA_KEYS = frozenset(
     {"role", "content", "refusal", "tool_calls", "function_call", "annotations", "reasoning_details"}
 )
+_SHORT_WAY = frozenset({"index", "delta", "finish_reason", "logprobs"})
 _MAX_KEPT_KEYS = 256
 
 
@@ -35,7 +35,7 @@ class Choice:
     __slots__ = (
         "_delta_keys",
         "_emission",
-        "_more",
+        "_is_short_way_shut",
         "_rules",
         "_shown_field",
         "_think",
@@ -52,43 +52,42 @@ class Choice:
         self._think: ThinkSplitter | None = None
         if rules.think_tags:
             self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
-        # The keys a delta may have to go the short way, by the field it carries: see `take_more`.
-        self._more = {field: frozenset({field, "role"}) for field in (*rules.reasoning_fields, "content")}
         self.speech = Speech(index, emission)
         self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
+        self._is_short_way_shut = self._think is not None
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
 
     def take_more(self, choice: dict[str, Any]) -> bool:
-        """The short way for most chunks: more of the text or reasoning that is open, and nothing else.
+        """The short way for most chunks: more of what is open, be it text, reasoning or arguments, and nothing else.
 
-        Gives the same events as `take`; False if the chunk holds anything that has to be looked at.
+        Gives the same events as `take`; False, and nothing done, if there is anything else to look at.
         """
-        speech = self.speech
-        if choice.get("finish_reason") or choice.get("logprobs") or not _SHORT.issuperset(choice):
-            return False
-        if self.finish_reason is not None or self._think is not None:
-            return False
         delta = choice.get("delta")
-        if type(delta) is not dict:
+        if self._is_short_way_shut or type(delta) is not dict or choice.get("finish_reason") or choice.get("logprobs"):
             return False
-        if speech.kind == "text":
-            field = "content"
-        elif speech.kind == "reasoning" and speech.field is not None:
-            field = speech.field
-        else:
+        if not _SHORT_WAY.issuperset(choice) and any(
+            value is not None for key, value in choice.items() if key not in _SHORT_WAY
+        ):
             return False
+        speech = self.speech
+        field = speech.field
         text = delta.get(field)
-        if type(text) is not str or not text:
+        if not text:
+            field = "tool_calls"
+        if len(delta) > 1:
+            if not self._delta_keys.issuperset(delta):
+                return False
+            for key, value in delta.items():
+                if value and key != field and key != "role":
+                    return False
+        if not text:
+            calls = delta.get("tool_calls")
+            return type(calls) is list and len(calls) == 1 and self.calls.take_more(calls[0])
+        if type(text) is not str:
             return False
-        keys = self._more.get(field)
-        if keys is None or not keys.issuperset(delta):
-            return False
-        if field == "content":
-            self._emission.events.append(TextDelta(block=speech.block, text=text))
-        else:
-            self._emission.events.append(ReasoningDelta(block=speech.block, text=text))
+        self._emission.events.append(speech.delta(block=speech.block, text=text))
         return True
 
     def take(self, choice: dict[str, Any]) -> None:
@@ -106,6 +105,7 @@ class Choice:
         reason = choice.get("finish_reason")
         if type(reason) is str and reason:
             self.finish_reason = reason
+            self._is_short_way_shut = True  # from here on, `take` tells of what still comes
 
     def _note_late(self, delta: object) -> None:
         if type(delta) is dict and any(value for key, value in delta.items() if key != "role"):
@@ -118,7 +118,7 @@ class Choice:
             self._take_content(content, logprobs)
         refusal = delta.get("refusal")
         if refusal and type(refusal) is str:
-            self.speech.say("refusal", refusal)
+            self.speech.say("refusal", refusal, "refusal")
         calls = delta.get("tool_calls")
         if calls:
             self._take_calls(calls, whole)
@@ -181,7 +181,7 @@ class Choice:
         if logprobs:
             self.speech.say_text(text, logprobs)
         elif self._think is None:
-            self.speech.say("text", text)
+            self.speech.say("text", text, "content")
         else:
             self._say_split(self._think.feed(text))
 
@@ -191,7 +191,7 @@ class Choice:
                 self._emission.note("Q66", text, "took tagged text for reasoning")
                 self.speech.say("reasoning", text, "think")
             else:
-                self.speech.say("text", text)
+                self.speech.say("text", text, "content")
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -228,29 +228,34 @@ class Choice:
             if key not in known and value is not None and (key in kept or len(kept) < _MAX_KEPT_KEYS):
                 kept[key] = value
 
-    def end(self, *, failed: bool) -> Ending:
+    @property
+    def finish_word(self) -> str | None:
+        """Our word for the finish reason so far; None if there was none."""
+        return finish.normalise(self.finish_reason, self._rules.finish_reasons)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was said and nothing was called."""
+        return not (self.speech.has_said or self.calls)
+
+    def end(self, *, failed: bool = False) -> Ending:
         """Close what is open and say how it ended; ``failed`` if the stream did."""
-        word = finish.normalise(self.finish_reason, self._rules.finish_reasons)
+        word = self.finish_word
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
-        has_calls = bool(self.calls)
         self.speech.close("incomplete" if cut else "completed")
-        whole_calls = self.calls.finish(cut=cut, failed=failed or word == "error")
+        whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()
         if unclaimed:
             self._emission.note("Q59", unclaimed, "kept citations of no text in provider_data")
             self.extra["annotations"] = unclaimed[:_MAX_KEPT_KEYS]
-        said = self.speech.has_said
         return Ending(
-            reason=finish.decide(word, whole_calls=whole_calls, any_calls=has_calls),
+            reason=finish.decide(word, whole_calls=whole_calls, any_calls=bool(self.calls)),
             word=self.finish_reason,
-            has_output=bool(said) or has_calls,
-            only_reasoning=said == {"reasoning"} and not has_calls,
+            has_output=not self.is_empty,
+            only_reasoning=self.speech.has_said == {"reasoning"} and not self.calls,
         )
-
-
-_SHORT = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 
 def _part_text(seen: object) -> str:

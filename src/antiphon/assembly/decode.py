@@ -16,22 +16,31 @@ from antiphon.errors import InvalidEvent
 # A value nested deeper could not be written to a journal again: every JSON library stops somewhere near 1000.
 MAX_DEPTH = 128
 
-_decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder().decode
 _raw_decode = json.JSONDecoder(strict=False).raw_decode
 _BLANK = " \t\r\n"
 
+# What `decode` raises where `decode_leniently` should be asked.
+NOT_PLAIN = (msgspec.DecodeError, UnicodeError, RecursionError)
 
-def decode(data: bytes) -> Any:
-    """The one JSON value of ``data``.
+
+def check_depth(value: object) -> None:
+    """Refuse what is nested too deep to be kept.
 
     Raises:
-        ValueError, RecursionError: it is not exactly one well-formed value, or it is nested too deep.
+        InvalidEvent: it is.
     """
-    value = _decode(data)
-    # The count of brackets bounds the depth and costs almost nothing; text full of brackets is measured.
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise RecursionError
-    return value
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise InvalidEvent(f"The upstream sent JSON nested deeper than {MAX_DEPTH} levels.")
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        depth += 1
 
 
 def decode_leniently(data: bytes) -> tuple[list[Any], str]:
@@ -51,16 +60,15 @@ def decode_leniently(data: bytes) -> tuple[list[Any], str]:
         while rest := text[at:].lstrip(_BLANK):
             at = len(text) - len(rest)
             value, at = _raw_decode(text, at)
-            if _depth(value) > MAX_DEPTH:
-                raise RecursionError
+            check_depth(value)
             values.append(value)
+        msgspec.json.encode(values)
+    except UnicodeEncodeError:
         # Half a surrogate pair is legal JSON and no legal text.
-        values = _decode(json.dumps(values, allow_nan=False).encode().decode()) if values else []
-    except msgspec.DecodeError:
         values, quirk = _without_surrogates(values), "Q95"
     except RecursionError:
         raise InvalidEvent(f"The upstream sent JSON nested deeper than {MAX_DEPTH} levels.") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidEvent(f"The upstream sent an event that is not JSON: {_excerpt(text)}") from None
     return values, quirk
 
@@ -73,20 +81,6 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(entry) for key, entry in value.items()}
     return value
-
-
-def _depth(value: Any) -> int:
-    """How deep a value is nested; stops counting beyond the limit."""
-    level, depth = [value], 0
-    while level and depth <= MAX_DEPTH:
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        depth += 1
-    return depth
 
 
 def _excerpt(text: str) -> str:

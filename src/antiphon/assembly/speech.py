@@ -84,9 +84,13 @@ class Details:
 
 
 class Speech:
-    """The open block of a choice, if any: its ``kind``, its ``block`` id and the wire ``field`` its text comes under."""
+    """The open block of a choice, if any.
 
-    __slots__ = ("_annotations", "_choice", "_details", "_emission", "block", "field", "has_said", "kind")
+    ``kind`` is None where none is open. ``field`` is the name its text has on the wire, and ``delta`` the event that
+    more of it becomes.
+    """
+
+    __slots__ = ("_annotations", "_choice", "_details", "_emission", "block", "delta", "field", "has_said", "kind")
 
     def __init__(self, choice: int, emission: Emission) -> None:
         self._choice = choice
@@ -96,6 +100,7 @@ class Speech:
         self.kind: Kind | None = None
         self.block = ""
         self.field: str | None = None
+        self.delta: type[TextDelta | ReasoningDelta | RefusalDelta] = TextDelta
         self.has_said: set[Kind] = set()
 
     def say(self, kind: Kind, text: str, field: str | None = None) -> None:
@@ -104,12 +109,12 @@ class Speech:
             self._open(kind, field)
         elif self.field is None:
             self.field = field
-        self._emission.events.append(_DELTA[kind](block=self.block, text=text))
+        self._emission.events.append(self.delta(block=self.block, text=text))
 
     def say_text(self, text: str, logprobs: list[dict[str, Any]]) -> None:
         """`say` for text that comes with log probabilities; ``text`` may be empty where a text is open."""
         if self.kind != "text":
-            self._open("text", None)
+            self._open("text", "content")
         self._emission.events.append(TextDelta(block=self.block, text=text, logprobs=logprobs))
 
     def add_detail(self, fragment: dict[str, Any]) -> None:
@@ -138,7 +143,8 @@ class Speech:
 
     def _open(self, kind: Kind, field: str | None) -> None:
         self._close("completed")
-        self.kind, self.field, self.block = kind, field, self._emission.open_block()
+        self.kind, self.field, self.delta = kind, field, _DELTA[kind]
+        self.block = self._emission.open_block()
         self.has_said.add(kind)
         self._emission.events.append(_STARTED[kind](block=self.block, choice=self._choice))
         if kind == "text" and self._annotations:
@@ -155,4 +161,4 @@ class Speech:
         elif self.kind == "reasoning":
             details = self._details.take()
             events.append(ReasoningFinished(block=self.block, status=status, details=details, field=self.field))
-        self.kind = None
+        self.kind = self.field = None

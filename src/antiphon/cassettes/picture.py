@@ -179,7 +179,8 @@ def _choice(label: str, choice: dict[str, Any]) -> Iterator[Row]:
 
 
 def _items(output: Any) -> Iterator[Row]:
-    for item in output if isinstance(output, list) else []:
+    items = output if isinstance(output, list) else []
+    for item in [each for each in items if isinstance(each, dict)]:
         kind = item.get("type")
         if kind == "reasoning":
             if text := _content(item.get("summary")) or _content(item.get("content")):

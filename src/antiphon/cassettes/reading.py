@@ -18,6 +18,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NATIVE_LINE = re.compile(rb'\s*(?:\{"antiphon_cassette"|\{"id":"[^"]*","kind":")')
 _YAML_START = re.compile(rb"\s*(?:#.*\n\s*)*(?:---|%YAML|version:|interactions:)")
 
+# A list of values, not a label such as "[api] " in a log.
+_JSON_LIST = re.compile(rb'\s*\[\s*(?:[\[{"\]]|$)')
+_BYTE = re.compile(r"\(byte (\d+)\)")
+
 # libyaml parses 40 times as fast as the pure Python loader; both build plain values only, never objects.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -57,27 +61,39 @@ def _foreign(raw: bytes, name: str) -> Iterator[Interaction]:
     if _NATIVE_LINE.match(raw):
         raise CassetteCorrupt(f"{name}:1: the first line must be the header of the cassette, and nothing before it.")
     try:
-        document = _parse(raw, name)
-        yield from chunk_log.interactions(raw) if document is _NO_DOCUMENT else _interactions(document, raw, name)
+        if raw.lstrip()[:1] in (b"{", b"["):
+            yield from _json(raw, name)
+        elif _YAML_START.match(raw):
+            yield from _interactions(_yaml(raw, name), raw, name)
+        else:
+            yield from chunk_log.interactions(raw)
     except ValueError as error:  # msgspec's errors are ValueErrors too, with the path of what is wrong
         raise CassetteCorrupt(f"{name}:{_line_of(str(error), raw)}: the recording is unreadable: {error}.") from error
 
 
-_NO_DOCUMENT = object()
-
-
-def _parse(raw: bytes, name: str) -> Any:
-    """The file's one JSON or YAML document, or `_NO_DOCUMENT` for logs and JSON Lines."""
-    if raw.lstrip()[:1] in (b"{", b"["):
+def _json(raw: bytes, name: str) -> Iterator[Interaction]:
+    """One JSON document, or else lines of JSON or a log that begins so."""
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
         try:
-            return msgspec.json.decode(raw)
-        except msgspec.DecodeError:
-            return _NO_DOCUMENT
-    if not _YAML_START.match(raw):
-        return _NO_DOCUMENT
+            if _JSON_LIST.match(raw):
+                raise ValueError("no log begins so") from None
+            yield from chunk_log.interactions(raw)
+        except ValueError:
+            place = _BYTE.search(str(error))
+            line = _line(raw, int(place[1]) if place else len(raw))
+            raise CassetteCorrupt(
+                f"{name}:{line}: neither a JSON document ({error}) nor a log with chunks of a stream in it."
+            ) from error
+    else:
+        yield from _interactions(document, raw, name)
+
+
+def _yaml(raw: bytes, name: str) -> Any:
     try:
         return yaml.load(raw, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else _line(raw, getattr(error, "position", 0))
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
@@ -136,7 +152,7 @@ def _interactions(document: Any, raw: bytes, name: str) -> Iterator[Interaction]
             if each.interactions is None:
                 raise CassetteError(f"{name} holds {each.name}, not HTTP; this version does not read that.")
             return each.interactions(document)
-    if not isinstance(document, dict) or raw.lstrip()[:1] != b"{":
+    if not isinstance(document, dict) or not document or raw.lstrip()[:1] != b"{":
         raise CassetteCorrupt(f"{name}:1: this is no recording of a format that is known here.")
     if "interactions" in document or "antiphon_cassette" in document:
         raise CassetteCorrupt(f"{name}:1: the recording holds no interaction.")

@@ -42,6 +42,7 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     ``empty_content``: what stands in an assistant message that only calls tools.
     ``echo_reasoning``: ``require`` also fills a gap, since such servers refuse a tool call without its reasoning.
     ``tool_choices``: ``modes`` means auto, none and required, but no single function.
+    ``response_format``: the most that the upstream can be held to; what is beyond it, the model is told.
     ``schema_keywords``: the only JSON Schema keywords allowed in parameters; None means all.
     ``takes`` and ``refuses`` add to `COMMON_PARAMETERS` and take away from them, in this order: strict servers answer
     400 or 422 to names they do not know.
@@ -50,10 +51,12 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Q100
     developer_role: Literal["system", "developer"] = "system"  # Q101
     system_messages: Literal["merge", "hoist", "demote", "keep"] = "merge"  # Q102
+    merge_users: bool = False  # Q102: roles must alternate
     tool_content: Literal["text", "parts"] = "text"  # Q103
     tool_choices: Literal["all", "modes", "auto"] = "all"  # Q105
     takes: frozenset[str] = frozenset()  # Q106, Q112
     refuses: frozenset[str] = frozenset()  # Q106, Q112
+    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"  # Q106
     include_usage: bool = True  # Q106: stream_options
     strict_tools: bool = True  # Q106: the `strict` of a function
     schema_keywords: frozenset[str] | None = None  # Q107

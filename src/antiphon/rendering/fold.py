@@ -24,8 +24,8 @@ def fold(stream_events: Iterable[Object]) -> Object:
     """
     response: Object = {}
     error: Object | None = None
-    output = _Output()
     ended = False
+    streamed: list[Object] = []
     for event in stream_events:
         kind = event.get("type")
         if kind in _SNAPSHOTS:
@@ -33,14 +33,21 @@ def fold(stream_events: Iterable[Object]) -> Object:
             ended = kind in _TERMINAL
         elif kind == "error":
             error = _object(event.get("error")) or event
-        elif (handler := _HANDLERS.get(str(kind))) is not None:
-            handler(output, event)
-    items = output.items()
-    if items and not (ended and response.get("output")):
+        else:
+            streamed.append(event)
+    if not (ended and response.get("output")) and (items := _rebuilt(streamed)):
         response["output"] = items
     if not ended and (response or error):
         response.update(_cut(error))
     return response
+
+
+def _rebuilt(events: Iterable[Object]) -> list[Object]:
+    output = _Output()
+    for event in events:
+        if (handler := HANDLERS.get(str(event.get("type")))) is not None:
+            handler(output, event)
+    return output.items()
 
 
 def _cut(error: Object | None) -> Object:
@@ -51,6 +58,10 @@ def _cut(error: Object | None) -> Object:
 
 def _object(value: Any) -> Object:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else []
 
 
 class _Output:
@@ -84,11 +95,12 @@ class _Output:
         number = event.get(index)
         place = (self._key(event, item.get("id")), parts, number if isinstance(number, int) else 0)
         if place not in self._parts:
-            listed = list(item.get(parts) or [])
-            known = listed[place[2]] if 0 <= place[2] < len(listed) else None
-            self._parts[place] = part = _object(known)
-            if known is not part:
-                item[parts] = [*listed, part]
+            listed = item[parts] = _list(item.get(parts))
+            if 0 <= place[2] < len(listed):
+                listed[place[2]] = self._parts[place] = dict(_object(listed[place[2]]))
+            else:
+                self._parts[place] = {}
+                listed.append(self._parts[place])
         return self._parts[place]
 
     @staticmethod
@@ -141,7 +153,7 @@ def _replace(find: _Find) -> _Handler:
 
 def _annotate(output: _Output, event: Object) -> None:
     part = _TEXT(output, event)
-    part["annotations"] = [*(part.get("annotations") or []), event.get("annotation")]
+    part["annotations"] = [*_list(part.get("annotations")), event.get("annotation")]
 
 
 _CONTENT = _part("content", "content_index")
@@ -161,7 +173,7 @@ _TEXTS: dict[str, tuple[_Find, str]] = {
     "response.custom_tool_call_input": (_Output.item, "input"),
     "response.code_interpreter_call_code": (_Output.item, "code"),
 }
-_HANDLERS: dict[str, _Handler] = {
+HANDLERS: dict[str, _Handler] = {
     "response.output_item.added": _Output.put,
     "response.output_item.done": _Output.put,
     "response.output_text.annotation.added": _annotate,

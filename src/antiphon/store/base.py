@@ -68,8 +68,8 @@ class Store(Protocol):
     async def history(self, owner: str, run: str) -> list[Item]:
         """What a model must see before the next input: items of all ancestors and of this run, oldest first.
 
-        Deleted ancestors count. Output items that a crash, a failure or a cancel cut off (status ``incomplete``) do not;
-        text that ran into the token limit does, a call that did never.
+        Deleted ancestors count. Output items that a crash, a failure or a cancel cut off (status ``incomplete``)
+        do not; text that ran into the token limit does, a call that did never.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.

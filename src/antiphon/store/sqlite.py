@@ -117,8 +117,8 @@ class SqliteStore:
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
         rows = await self._database.transact(read)
-        items = [(*kind, msgspec.json.decode(data, type=Item)) for *kind, data in rows]
-        return [item for status, direction, kind, item in items if direction == "input" or _counts(status, kind, item)]
+        items = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
+        return [item for (status, side, kind, _), item in items if side == "input" or _counts(status, kind, item)]
 
     async def delete(self, owner: str, run: str) -> None:
         """See `Store.delete`."""

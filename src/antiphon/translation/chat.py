@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from antiphon.dialects import Dialect
 from antiphon.dialects.requests import EXTRA_PARAMETERS, ChatRules
 from antiphon.translation.call import ChatCall
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
 from antiphon.translation.tools import choose, offer_tools
-from antiphon.wire.responses import CreateResponse, Item, JsonObject, JsonSchema
+from antiphon.wire.items import Item, PlainText
+from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, TextOptions
 
 # Same name, same meaning in both APIs.
 _SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -40,6 +43,9 @@ def to_chat(
     transcript = Transcript(offer, rules=rules, notes=notes, upstream=upstream)
     if request.instructions:
         transcript.add_instructions(request.instructions)
+    response_format, told = _response_format(request.text, rules, notes)
+    if told:
+        transcript.add_instructions(told)
     for item in items:
         transcript.add(item)
     body: dict[str, Any] = {"model": model, "messages": transcript.messages()}
@@ -50,6 +56,7 @@ def to_chat(
         settings.set("tool_choice", choice)
         settings.set("parallel_tool_calls", request.parallel_tool_calls)
     _set_sampling(settings, request)
+    settings.set("response_format", response_format)
     _set_output(settings, request, rules)
     _disclose_unserved(request, rules, notes)
     body.update(settings.body)
@@ -97,24 +104,39 @@ def _set_output(settings: _Settings, request: CreateResponse, rules: ChatRules) 
     if request.max_output_tokens is not None:
         settings.body[rules.max_tokens_key] = request.max_output_tokens
     if request.text is not None:
-        settings.set("response_format", _response_format(request.text.format))
         settings.set("verbosity", request.text.verbosity)
     if request.top_logprobs or "message.output_text.logprobs" in (request.include or []):
         settings.set("logprobs", True)
         settings.set("top_logprobs", request.top_logprobs)
 
 
-def _response_format(wanted: object) -> dict[str, Any] | None:
-    match wanted:
-        case JsonObject():
-            return {"type": "json_object"}
-        case JsonSchema(name=name, schema=schema, description=description, strict=strict):
-            named = {"name": name, "description": description, "schema": schema, "strict": strict}
-            return {
-                "type": "json_schema",
-                "json_schema": {key: value for key, value in named.items() if value is not None},
-            }
-    return None
+def _response_format(
+    text: TextOptions | None, rules: ChatRules, notes: Notes
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The chat ``response_format``, and what the model must be told because the upstream cannot enforce it."""
+    wanted = text.format if text is not None else None
+    if wanted is None or isinstance(wanted, PlainText):
+        return None, None
+    if rules.response_format == "json_schema":
+        return _enforced(wanted), None
+    if rules.response_format == "json_object" and isinstance(wanted, JsonObject):
+        return _enforced(wanted), None
+    notes.add("Q106", seen="a format for the answer", done="told to the model: this upstream cannot enforce it")
+    return ({"type": "json_object"} if rules.response_format == "json_object" else None), _how_to_answer(wanted)
+
+
+def _enforced(wanted: JsonObject | JsonSchema) -> dict[str, Any]:
+    if isinstance(wanted, JsonObject):
+        return {"type": "json_object"}
+    named = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema, "strict": wanted.strict}
+    return {"type": "json_schema", "json_schema": {key: value for key, value in named.items() if value is not None}}
+
+
+def _how_to_answer(wanted: JsonObject | JsonSchema) -> str:
+    how = "Answer with one JSON object and nothing else."
+    if isinstance(wanted, JsonObject):
+        return how
+    return f"{how} It must fit this JSON Schema:\n\n{msgspec.json.encode(wanted.schema).decode()}"
 
 
 def _disclose_unserved(request: CreateResponse, rules: ChatRules, notes: Notes) -> None:

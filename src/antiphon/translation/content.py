@@ -21,7 +21,7 @@ def chat_parts(content: Any, rules: ChatRules, notes: Notes) -> list[ChatPart]:
         return [_text(content)]
     if not isinstance(content, list):
         return [_text(msgspec.json.encode(content).decode())]
-    return [_chat_part(part, rules, notes) for part in content]
+    return [_chat_part(part, rules, notes) if isinstance(part, dict) else _text(str(part)) for part in content]
 
 
 def collapsed(parts: list[ChatPart], *, joint: str = "\n") -> str | list[ChatPart]:
@@ -32,21 +32,20 @@ def collapsed(parts: list[ChatPart], *, joint: str = "\n") -> str | list[ChatPar
 
 
 def _chat_part(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
-    kind = part.get("type")
-    if kind in _TEXTS:
-        return _text(part["text"])
-    match kind:
-        case "refusal":
-            return _text(part["refusal"])
-        case "input_image":
+    match part:
+        case {"type": str(kind), "text": str(text)} if kind in _TEXTS:
+            return _text(text)
+        case {"type": "refusal", "refusal": str(text)}:
+            return _text(text)
+        case {"type": "input_image"}:
             return _image(part, rules, notes)
-        case "input_file":
+        case {"type": "input_file"}:
             return _file(part, rules, notes)
-        case "input_audio":
-            return {"type": "input_audio", "input_audio": part["input_audio"]}
-        case None:  # a tool's output may be any list of objects
-            return _text(msgspec.json.encode(part).decode())
-    return _unseen(str(kind), notes)
+        case {"type": "input_audio", "input_audio": dict(audio)}:
+            return {"type": "input_audio", "input_audio": audio}
+        case {"type": "input_video" | "computer_screenshot" as kind}:
+            return _unseen(kind, notes)
+    return _text(msgspec.json.encode(part).decode())  # a tool's output may be any list of objects
 
 
 def _image(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:

@@ -17,13 +17,11 @@ from antiphon.translation.content import ChatPart, chat_parts, collapsed
 from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of
-from antiphon.translation.tools import Offer, wire_safe
-from antiphon.wire.responses import Item
-
-ChatMessage = dict[str, Any]
+from antiphon.translation.roles import ChatMessage, arrange_roles
+from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
+from antiphon.wire.items import Item
 
 _INTERRUPTED = "[The call was interrupted: there is no output.]"
-_SYSTEM_ROLES = ("system", "developer")
 # What provider data may not replace; a residual `index` is refused by strict servers (Q36).
 _CALL_FIELDS = frozenset({"id", "type", "function", "index"})
 
@@ -61,7 +59,7 @@ class Transcript:
         self._turns_of_call: dict[str, list[_AssistantTurn]] = {}
 
     def add_instructions(self, instructions: str) -> None:
-        """A developer's message that is not an item."""
+        """Add a developer's message that is not an item."""
         self._entries.append({"role": self._rules.developer_role, "content": instructions})
 
     def add(self, item: Item) -> None:
@@ -90,7 +88,7 @@ class Transcript:
         if not messages:
             self._notes.add("R36", seen="no input", done="sent as an empty user message: a chat needs one")
             messages.append({"role": "user", "content": ""})
-        return place_system_messages(messages, self._rules, self._notes)
+        return arrange_roles(messages, self._rules, self._notes)
 
     # --- items -------------------------------------------------------------------------------
 
@@ -99,6 +97,10 @@ class Transcript:
         role = item["role"]
         if role == "assistant":
             text = "".join(part["text"] for part in parts if part["type"] == "text")
+            if any(part["type"] != "text" for part in parts):
+                self._notes.add(
+                    "Q109", seen="an image or file from the assistant", done="left out: chat takes text only"
+                )
             if text:
                 self._open_turn().texts.append(text)
             return
@@ -145,10 +147,9 @@ class Transcript:
         return self._turn
 
     def _wire_name(self, item: Item, kind: str, name: str) -> str:
-        namespace = item.get("namespace")
-        wire = self._offer.wire_name(kind, name, namespace)
+        wire = self._offer.wire_name(item, kind, name)
         # A tool of the past that is no longer offered: nothing has to find back from it.
-        return wire or wire_safe(f"{namespace}__{name}" if namespace else name, self._rules.max_name_length)
+        return wire or wire_safe(Tool("function", name, namespace_of(item)).flat_name, self._rules.max_name_length)
 
     def _provider_data(self, item: Item) -> dict[str, Any]:
         """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
@@ -236,34 +237,6 @@ class Transcript:
 
     def _tool_content(self, text: str) -> str | list[ChatPart]:
         return text if self._rules.tool_content == "text" else [{"type": "text", "text": text}]
-
-
-def place_system_messages(messages: list[ChatMessage], rules: ChatRules, notes: Notes) -> list[ChatMessage]:
-    """The messages with those of the system where the upstream wants them (Q102)."""
-    if rules.system_messages == "keep":
-        return messages
-    head = next((n for n, message in enumerate(messages) if message["role"] not in _SYSTEM_ROLES), len(messages))
-    leading, rest = messages[:head], messages[head:]
-    later = [message for message in rest if message["role"] in _SYSTEM_ROLES]
-    if later and rules.system_messages == "hoist":
-        notes.add("Q102", seen="a system message in mid-conversation", done="moved to the head")
-        leading = leading + later
-        rest = [message for message in rest if message["role"] not in _SYSTEM_ROLES]
-    elif later and rules.system_messages == "demote":
-        notes.add("Q102", seen="a system message in mid-conversation", done="sent as a user message")
-        rest = [{**m, "role": "user"} if m["role"] in _SYSTEM_ROLES else m for m in rest]
-    return [*_merged(leading), *rest]
-
-
-def _merged(messages: list[ChatMessage]) -> list[ChatMessage]:
-    if len(messages) < 2:
-        return messages
-    parts = [part for message in messages for part in _parts(message["content"])]
-    return [{"role": messages[0]["role"], "content": collapsed(parts, joint="\n\n")}]
-
-
-def _parts(content: str | list[ChatPart]) -> list[ChatPart]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _call_id(item: Item) -> str:

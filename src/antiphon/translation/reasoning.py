@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
+from antiphon.wire.items import Item
 from antiphon.wire.reasoning import Reasoning, unseal
-from antiphon.wire.responses import Item
 
 # The item is in the client's hands, so the name it carries may not become any key of the message.
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
@@ -43,11 +44,10 @@ def _kept(item: Item, notes: Notes) -> Reasoning:
     """What we wrote down when the item was made: beside it in the store, or sealed inside it."""
     private = item.get("antiphon")
     if isinstance(private, dict):
-        return Reasoning(
-            details=[part for part in private.get("details") or [] if isinstance(part, dict)],
-            field=private.get("field"),
-            upstream=private.get("upstream"),
-        )
+        try:
+            return msgspec.convert(private, Reasoning)
+        except msgspec.ValidationError:  # not written by us: a client may send any member
+            return Reasoning()
     sealed = item.get("encrypted_content")
     if not isinstance(sealed, str):
         return Reasoning()

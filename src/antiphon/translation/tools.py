@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.wire.responses import Item
+from antiphon.wire.items import Item, tools_of
 
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
@@ -49,8 +48,12 @@ class Offer(Struct):
     functions: dict[str, dict[str, Any]]
     schemas: dict[str, dict[str, Any]]
 
-    def wire_name(self, kind: str, name: str, namespace: str | None = None) -> str | None:
-        """The wire name of an offered tool; where no namespace is given, the only tool of that name is meant."""
+    def wire_name(self, named: dict[str, Any], kind: str, name: str) -> str | None:
+        """The wire name of the offered tool that an item or a choice names, with or without its namespace.
+
+        Without, the only tool of that name is meant.
+        """
+        namespace = namespace_of(named)
         if (wire := self.wires.get((kind, namespace, name))) is not None:
             return wire
         if namespace is None and name in self.tools:
@@ -77,29 +80,27 @@ class Offer(Struct):
 
 def offer_tools(tools: list[dict[str, Any]], items: list[Item], *, rules: ChatRules, notes: Notes) -> Offer:
     """The offer made by a request's ``tools`` and by the items that bring tools along."""
-    definitions: dict[Tool, dict[str, Any]] = {}
-    for source in (tools, *_tools_of_items(items)):
-        definitions.update(_flatten(source, notes))
+    definitions = _flatten([*tools, *(tool for item in items for tool in tools_of(item))], notes)
     offer = Offer(tools={}, wires={}, functions={}, schemas={})
     for wire, tool in _named(list(definitions), rules.max_name_length).items():
         definition = definitions[tool]
         schema = _parameters(tool, definition)
-        offer.tools[wire] = tool
+        offer.tools[wire] = structs.replace(tool, has_grammar=_grammar(tool, definition) is not None)
         offer.wires[tool.kind, tool.namespace, tool.name] = wire
         offer.schemas[wire] = schema
         offer.functions[wire] = _function(wire, tool, definition, schema, rules, notes)
     return offer
 
 
+def namespace_of(named: dict[str, Any]) -> str | None:
+    """The namespace an item or a choice gives; kinds that have none are not checked for it."""
+    namespace = named.get("namespace")
+    return namespace if isinstance(namespace, str) else None
+
+
 def wire_safe(name: str, max_length: int) -> str:
     """The name with what upstreams refuse replaced, cut to length."""
     return _FORBIDDEN.sub("_", name)[:max_length]
-
-
-def _tools_of_items(items: list[Item]) -> Iterator[list[dict[str, Any]]]:
-    for item in items:
-        if item.get("type") in ("additional_tools", "tool_search_output") and isinstance(item.get("tools"), list):
-            yield item["tools"]
 
 
 def _flatten(tools: list[dict[str, Any]], notes: Notes, namespace: str | None = None) -> dict[Tool, dict[str, Any]]:
@@ -110,8 +111,7 @@ def _flatten(tools: list[dict[str, Any]], notes: Notes, namespace: str | None = 
             case "function":
                 flat[Tool("function", tool["name"], namespace)] = tool
             case "custom":
-                has_grammar = (tool.get("format") or {}).get("type") == "grammar"
-                flat[Tool("custom", tool["name"], namespace, has_grammar)] = tool
+                flat[Tool("custom", tool["name"], namespace)] = tool
             case "namespace" if namespace is None:
                 flat.update(_described(_flatten(tool["tools"], notes, tool["name"]), tool.get("description")))
             case other:
@@ -169,7 +169,7 @@ def _function(
     function: dict[str, Any] = {"name": wire}
     description = definition.get("description") or ""
     if tool.kind == "custom":
-        description = f"{description}\n\n{_how_to_call(definition)}".strip()
+        description = f"{description}\n\n{_how_to_call(_grammar(tool, definition))}".strip()
     if description:
         function["description"] = description
     function["parameters"] = _projected(schema, rules.schema_keywords, notes)
@@ -181,13 +181,17 @@ def _function(
     return {"type": "function", "function": function}
 
 
-def _how_to_call(definition: dict[str, Any]) -> str:
+def _grammar(tool: Tool, definition: dict[str, Any]) -> dict[str, Any] | None:
+    form = definition.get("format") if tool.kind == "custom" else None
+    return form if form and form["type"] == "grammar" else None
+
+
+def _how_to_call(grammar: dict[str, Any] | None) -> str:
     """What a model must know of a freeform tool that it sees as a function."""
     how = "Call it with one argument, `input`: the whole text as one JSON string."
-    grammar = definition.get("format") or {}
-    if grammar.get("type") != "grammar":
+    if grammar is None:
         return how
-    return f"{how} The text must follow this {grammar.get('syntax')} grammar:\n\n{grammar.get('definition')}"
+    return f"{how} The text must follow this {grammar['syntax']} grammar:\n\n{grammar['definition']}"
 
 
 # --- JSON Schema, cut to what an upstream knows (Q107) ---------------------------------------
@@ -250,10 +254,10 @@ def _chosen(choice: dict[str, Any], offer: Offer, notes: Notes) -> tuple[str, st
     kind = choice.get("type")
     if kind == "allowed_tools":
         allowed = choice.get("tools") or []
-        names = {offer.wire_name(str(t.get("type")), str(t.get("name")), t.get("namespace")) for t in allowed}
+        names = {offer.wire_name(tool, str(tool.get("type")), str(tool.get("name"))) for tool in allowed}
         offer.restrict({name for name in names if name is not None})
         return ("required" if choice.get("mode") == "required" else "auto"), None
-    named = offer.wire_name(str(kind), str(choice.get("name")), choice.get("namespace"))
+    named = offer.wire_name(choice, str(kind), str(choice.get("name")))
     if named is None:
         notes.add("Q105", seen=f"tool_choice {choice}", done="sent as auto: no such tool is offered")
         return "auto", None

@@ -20,12 +20,18 @@ from antiphon.errors import TruncatedStream
 from antiphon.events import ErrorInfo
 
 _EVENT_STREAM = re.compile(rb"(?:data|event|id|retry)?:")
+_DATA_LINE = re.compile(rb"^data:", re.MULTILINE)
 _DIFF = re.compile(rb"^(?:diff --git |--- |\+\+\+ |@@ )", re.MULTILINE)
 _JSON_START = re.compile(rb"^(?P<label>[^{]*?)(?P<data>data:[ ]?)?(?P<rest>\{.*)$")
 _DONE = re.compile(rb"data:[ ]?\[DONE\]\s*$")
 
-# One of these is in every chunk of a chat, Responses, Messages or Gemini stream, and in no structured log line.
-_CHUNK_KEYS = ("choices", "candidates", "delta", "response", "item", "part", "content_block", "message_start", "error")
+# What tells a chunk of a chat, Gemini, Responses or Messages stream from a structured log line next to it.
+_CHUNK_KEYS = ("choices", "candidates")
+_CHUNK_TYPES = ("response.", "message_", "content_block_")
+
+# What the first line of a file of JSON Lines must have one of, for the file to be a stream: every API's chunks do.
+_FIRST_KEYS = (*_CHUNK_KEYS, "type", "event_type", "error", "done", "messageStart")
+_FIRST_PREFIX = "contentBlock"  # Bedrock Converse
 
 
 def interactions(raw: bytes) -> Iterator[Interaction]:
@@ -34,7 +40,7 @@ def interactions(raw: bytes) -> Iterator[Interaction]:
     Raises:
         ValueError: there is nothing in it that could be a chunk.
     """
-    if _EVENT_STREAM.match(raw):
+    if _EVENT_STREAM.match(raw) and _DATA_LINE.search(raw):
         yield _interaction(0, RecordedResponse(status=None, headers=_HEADERS, chunks=whole(raw)), fidelity_is_body=True)
         return
     found = False
@@ -91,7 +97,7 @@ _TORN = b"[TORN]"
 
 def _objects(all_lines: list[bytes]) -> Iterator[bytes]:
     """The JSON objects in the lines that are chunks, as compact text; `_END` after each stream, `_TORN` at a cut."""
-    is_pure = all(line[:1] in (b"{", b"") for line in all_lines)
+    is_pure = _is_json_lines(all_lines)
     label, opened = b"", list[bytes]()
     for line in all_lines:
         if opened:
@@ -119,10 +125,28 @@ def _objects(all_lines: list[bytes]) -> Iterator[bytes]:
         yield _TORN
 
 
+def _is_json_lines(all_lines: list[bytes]) -> bool:
+    """Whether there is nothing but chunks, one a line; then each line is taken for one, whatever it holds."""
+    texts = [line for line in all_lines if line.strip()]
+    if not texts or any(line[:1] != b"{" for line in texts):
+        return False
+    first = _object(texts[0])
+    return any(key in first for key in _FIRST_KEYS) or any(key.startswith(_FIRST_PREFIX) for key in first)
+
+
 def _is_chunk(text: bytes, is_pure: bool) -> bool:
     """Whether this is a whole JSON object and, in a log with other lines in it, one that a stream could hold."""
+    value = _object(text)
+    if is_pure or any(key in value for key in _CHUNK_KEYS) or isinstance(value.get("error"), dict):
+        return bool(value)
+    kind = value.get("type")
+    return isinstance(kind, str) and kind.startswith(_CHUNK_TYPES)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """The JSON object, or an empty one where the text is none."""
     try:
-        value: Any = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(value, dict) and (is_pure or any(key in value for key in _CHUNK_KEYS))
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
