@@ -61,7 +61,7 @@ class Refusal(NamedTuple):
 
     def refuses(self, name: str) -> bool:
         """Whether the upstream's words name something as not accepted."""
-        return self.says(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") and _NOT_ACCEPTED.search(self.words) is not None
+        return self.says(rf"(?<![\w-]){re.escape(name)}(?![\w-])") and _NOT_ACCEPTED.search(self.words) is not None
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -125,6 +125,8 @@ def _tool_choice(refusal: Refusal) -> dict[str, Any]:
 
 def _parameters(refusal: Refusal) -> dict[str, Any]:
     named = {name for name in _DISPENSABLE if name in refusal.body and refusal.refuses(name)}
+    if refusal.body.get("tool_choice") == "auto" and refusal.refuses("tool_choice"):
+        named.add("tool_choice")  # which is auto where none is given
     return {"refuses": refusal.rules.refuses | named} if named else {}
 
 
