@@ -8,6 +8,7 @@ from antiphon.config.settings import (
     UpstreamSettings,
     dialect_of,
     hash_key,
+    load_dialects,
     load_settings,
     route,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "UpstreamSettings",
     "dialect_of",
     "hash_key",
+    "load_dialects",
     "load_settings",
     "route",
 ]

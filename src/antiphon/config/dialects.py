@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.config.files import nearest, read_toml
 from antiphon.dialects import AnswerRules, ChatRules, Entry, Match
@@ -32,7 +33,7 @@ _KEYS = ("id", "match", "answers", "requests", "reason", "sources", "since")
 def shipped() -> tuple[Entry, ...]:
     """The entries that come with the package, in order."""
     data = Path(str(files("antiphon.dialects") / "data"))
-    return tuple(entry for name in SHIPPED for entry in read_entries(data / name))
+    return tuple(replace(entry, origin=f"shipped in {name}") for name in SHIPPED for entry in read_entries(data / name))
 
 
 def with_users(users: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -233,6 +233,15 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
     return settings
 
 
+def load_dialects(toml_path: Path | None = None) -> tuple[Entry, ...]:
+    """The shipped dialect entries and the user's, in order of precedence; ``toml_path`` as for `load_settings`.
+
+    Raises:
+        ConfigError: a file is wrong; the message names file, entry and key.
+    """
+    return _dialects(_read_toml(toml_path))
+
+
 def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, _Given]:
     if env.get("ANTIPHON_REPLAY"):
         raise ConfigError(

@@ -94,7 +94,7 @@ def _max_tokens(refusal: Refusal) -> dict[str, Any]:
 
 def _developer(refusal: Refusal) -> dict[str, Any]:
     sent = any(message.get("role") == "developer" for message in refusal.messages)
-    return {"developer_role": "system"} if sent and refusal.says(r"\bdeveloper\b|\broles?\b") else {}
+    return {"developer_role": "system"} if sent and refusal.says(r"\bdeveloper\b|[\].\d]\.role\b") else {}
 
 
 def _system_first(refusal: Refusal) -> dict[str, Any]:
