@@ -154,7 +154,9 @@ def test_a_server_of_the_old_name_teaches_it_even_inside_an_error_within_an_erro
         "message": {"detail": [forbidden("max_completion_tokens")]},
         "type": "invalid_request_error",
     }
-    assert taught(answer, NEW_NAME, 422, ChatRules(max_tokens_key="max_completion_tokens")) == {"max_tokens_key": "max_tokens"}
+    assert taught(answer, NEW_NAME, 422, ChatRules(max_tokens_key="max_completion_tokens")) == {
+        "max_tokens_key": "max_tokens"
+    }
 
 
 def test_several_things_named_at_once_are_learned_at_once() -> None:

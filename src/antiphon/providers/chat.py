@@ -84,11 +84,10 @@ class ChatProvider:
 
     async def _ask(self, call: ModelCall) -> _Asked:
         """Send the call; where the upstream refuses it for its form, send it in the form it asks for."""
-        dialect = self._dialect_of(call.model)
-        dialect = _taught(dialect, self._learned.get(call.model, {}))
+        dialect = _taught(self._dialect_of(call.model), self._learned.get(call.model, {}))
         learned: dict[str, Any] = {}
         told: list[ModelEvent] = []
-        for lessons_left in reversed(range(_MAX_LESSONS + 1)):
+        for lessons_left in range(_MAX_LESSONS, -1, -1):
             chat = to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=self.name)
             try:
                 response = await self._send(call, chat)
@@ -101,12 +100,12 @@ class ChatProvider:
             failure = read_error(response.status, response.headers, answer)
             lesson = learn(response.status, answer, chat.body, dialect.requests) if lessons_left else None
             if lesson is None:
-                break
+                failed = TurnFailed(turn=call.turn, error=failure.error, retryable=failure.retryable)
+                return _Asked([*told, *chat.diagnostics, failed], chat, dialect)
             dialect = _taught(dialect, lesson.rules)
             learned |= lesson.rules
             told += _disclosed(lesson, failure.error)
-        failed = TurnFailed(turn=call.turn, error=failure.error, retryable=failure.retryable)
-        return _Asked([*told, *chat.diagnostics, failed], chat, dialect)
+        raise AssertionError("unreachable: the last refusal teaches nothing")
 
     async def _send(self, call: ModelCall, chat: ChatCall) -> HttpResponse:
         request = self._request(
