@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,9 @@ CONVERSATIONS = [
 ]
 
 
+INDENT = 12  # columns of the label before what is said
+
+
 class Server(NamedTuple):
     """A running `antiphon serve`: where it listens, and what it has printed so far."""
 
@@ -121,12 +125,13 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._part = ""
+        self._column = 0
 
     def _begin(self, part: str, label: str, style: str) -> None:
         if self._part != part:
             self.end()
             self._console.print(f"  [{style}]{label:<9}[/] ", end="", highlight=False)
-            self._part = part
+            self._part, self._column = part, INDENT
 
     def end(self) -> None:
         """Finish the line that is being written."""
@@ -152,7 +157,12 @@ class Screen:
                 pass
 
     def _write(self, text: str, style: str) -> None:
-        self._console.print(text, end="", style=style, markup=False, highlight=False, soft_wrap=True)
+        for word in re.findall(r"\s*\S+|\s+", text):
+            if self._column + len(word) > self._console.width and word[0] == " ":
+                self._console.print()
+                self._column, word = INDENT, word.lstrip().rjust(INDENT + len(word.lstrip()))
+            self._console.print(word, end="", style=style, markup=False, highlight=False, soft_wrap=True)
+            self._column += len(word.lstrip() if self._column == INDENT else word)
 
     def result(self, name: str, value: object) -> None:
         """Show what a tool of ours answered."""
@@ -194,29 +204,37 @@ def hold(client: OpenAI, talk: Conversation, screen: Screen) -> dict[str, int]:
             asked.append({"type": "function_call_output", "call_id": call.call_id, "output": str(value)})
 
 
+def report(console: Console, counts: dict[str, int], differences: list[str]) -> None:
+    """Show what it came to, and how today's requests differ from the recorded ones."""
+    summary = ", ".join(f"{count} {what}" for what, count in counts.items())
+    what = "differ from the recorded ones in:" if differences else "are the recorded ones, to the letter."
+    lines = [summary, f"Today's requests {what}", *(f"  {difference}" for difference in differences)]
+    for line in lines:
+        console.print(f"   {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 def main() -> None:
     """Show both conversations, then how to go live."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--fast", action="store_true", help="do not pause between the recorded chunks")
+    parser.add_argument("--svg", metavar="FILE", help="also draw what the terminal showed (docs/demo.svg is made so)")
     options = parser.parse_args()
-    console = Console()
+    console = Console(record=True, force_terminal=True, width=80) if options.svg else Console()
     for number, talk in enumerate(CONVERSATIONS, 1):
         console.print(f"\n[bold]{number}. {talk.title}[/]", highlight=False)
-        console.print(f"   [dim]upstream: {talk.recording}, replayed in order; client: openai SDK[/]", highlight=False)
+        console.print(f"   [dim]upstream: {talk.recording}, replayed in order[/]", highlight=False)
         console.print(f"  [blue]{'you':<9}[/] {talk.question}", highlight=False)
         with serve(RECORDINGS / talk.recording, 0 if options.fast else 25) as server:
             client = OpenAI(base_url=server.base_url, api_key="none-needed", max_retries=0)
             counts = hold(client, talk, Screen(console))
             differences = server.differences()
-        summary = ", ".join(f"{count} {what}" for what, count in counts.items())
-        console.print(f"   [dim]{summary}[/]", highlight=False)
-        console.print("   [dim]today's requests differ from the recorded ones in:[/]")
-        for difference in differences:
-            console.print(f"   [dim]  {difference}[/]", highlight=False, soft_wrap=True, markup=True)
-    console.print("\n[bold]Now with a model of yours:[/]")
+        report(console, counts, differences)
+    console.print("\n[bold]Now with a model of yours, and any client:[/]")
     console.print("   .venv/bin/antiphon serve --upstream http://localhost:8080/v1", highlight=False)
     console.print("   # any chat-completions URL; --api-key-env NAME if it wants a key")
-    console.print("   OPENAI_BASE_URL=http://127.0.0.1:8017/v1 python your_client.py", highlight=False)
+    console.print("   OPENAI_BASE_URL=http://127.0.0.1:8484/v1 python your_client.py", highlight=False)
+    if options.svg:
+        console.save_svg(options.svg, title="scripts/demo")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from antiphon import __version__
 from antiphon.cli import main
+from antiphon.config import Settings
 
 RECORDING = Path(__file__).parents[1] / "examples" / "recordings" / "multi_tool_streaming.yaml"
 CLOSED_PORT = "http://127.0.0.1:9/v1"  # discard: nobody listens there
@@ -131,6 +133,13 @@ def test_help_and_version_name_what_there_is() -> None:
         assert flag in CliRunner().invoke(main, ["serve", "--help"]).output
 
 
+def test_help_tells_the_defaults_there_are() -> None:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    shown = CliRunner().invoke(main, ["serve", "--help"]).output
+    for name in ("host", "port"):
+        assert f"[default: {defaults[name]}]" in shown
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'asyncio', 'aiohttp', 'msgspec', 'rich', 'starlette', 'uvicorn', 'yaml'}"
     code = f"import sys, antiphon.cli; print({heavy} & set(sys.modules))"
@@ -152,12 +161,6 @@ def test_serve_says_where_it_listens_answers_and_ends_quietly(tmp_path: Path) ->
     log = process.log.read_text()
     assert "Traceback" not in log
     assert "POST /v1/responses 200" in log
-
-
-def test_ctrl_c_ends_it_as_quietly(tmp_path: Path) -> None:
-    with serving(tmp_path, "--upstream", CLOSED_PORT) as process:
-        assert process.stop(signal.SIGINT) == 0
-    assert process.log.read_text() == ""
 
 
 def test_what_was_recorded_is_replayed_without_the_upstream(tmp_path: Path) -> None:
@@ -262,9 +265,11 @@ def test_a_taken_port_is_named(refused: Callable[..., str]) -> None:
     assert "no-such-host.invalid" in refused("--upstream", CLOSED_PORT, "--host", "no-such-host.invalid", "--no-auth")
 
 
-def test_a_data_directory_has_one_server(refused: Callable[..., str], tmp_path: Path) -> None:
-    with serving(tmp_path, "--upstream", CLOSED_PORT):
+def test_a_data_directory_has_one_server_until_ctrl_c_ends_it(refused: Callable[..., str], tmp_path: Path) -> None:
+    with serving(tmp_path, "--upstream", CLOSED_PORT) as process:
         assert "data" in refused("--upstream", CLOSED_PORT)
+        assert process.stop(signal.SIGINT) == 0
+    assert process.log.read_text() == ""
 
 
 # --- inspect ---------------------------------------------------------------------------------

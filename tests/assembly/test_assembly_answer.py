@@ -459,3 +459,13 @@ def test_nothing_comes_after_the_end() -> None:
     assert finished(assembler.feed(sse(chunk({"content": "a"}), STOP)))
     assert assembler.feed(sse(chunk({"content": "b"}))) == assembler.finish() == []
     assert feed(sse(STOP), sse(chunk({"content": "b"})))[-1] == finished(stream(STOP))
+
+
+def test_logged_chunks_that_no_journal_could_hold_are_mended_or_refused() -> None:
+    assert text(assemble_chunks([chunk({"content": "a\ud83d"}), STOP])) == "a�"  # type: ignore[list-item]
+    for value in (object(), {object(): 1}):
+        assert failed(assemble_chunks([chunk({"content": value})])).error.code == "invalid_event"  # type: ignore[list-item]
+
+
+def test_reasoning_may_be_a_list_of_parts() -> None:
+    assert reasoning(stream(chunk({"reasoning": [{"text": "H"}, {"text": "m"}]}), STOP)) == "Hm"

@@ -133,11 +133,14 @@ def test_q90_the_wait_is_read_in_all_its_forms(headers: dict[str, str], body: ob
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
         "Range of input length should be [1, 30720]",
         "the request exceeds the available context size, try increasing it",
+        "The context window of this model was exceeded.",
         "Input exceeds the maximum allowed input length",
+        "Input is too long for requested model.",
         "prompt is too long: 210000 tokens > 200000 maximum",
         "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).",
-        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
         "Please reduce the length of the messages or completion.",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
     ],
 )
 def test_q91_a_context_overflow_is_recognised_whatever_the_status(message: str) -> None:
@@ -156,13 +159,21 @@ def test_q91_a_context_overflow_is_recognised_by_its_code(code: str) -> None:
     "message",
     [
         "Too many tokens, please wait before trying again.",
-        "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, maximum context length",
-        "Request too large: reduce the length of the messages, tokens per minute exceeded",
+        "Rate limit reached: please reduce the length of the messages",
+        "Request too large, please reduce the length of the messages: limit of tokens per minute reached",
+        "ThrottlingException: input is too long to be served now",
     ],
 )
 def test_q91_a_limit_of_tokens_per_minute_is_no_context_overflow(message: str) -> None:
-    failure = read_error(429, (), {"error": {"message": message}})
-    assert (failure.error.code, failure.retryable) == (errors.RateLimited.code, True)
+    for status in (None, 400, 429):
+        failure = read_error(status, (), {"error": {"message": message}})
+        assert (failure.error.code, failure.retryable) == (errors.RateLimited.code, True)
+
+
+def test_q90_a_quota_is_worth_a_retry_only_where_the_upstream_says_when() -> None:
+    message = "You exceeded your current quota, please check your plan."
+    assert not read_error(429, (), {"error": {"message": message}}).retryable
+    assert read_error(429, (), {"error": {"message": message, "details": [{"retryDelay": "7s"}]}}).retryable
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,21 @@ def test_q03_calls_that_share_an_index_but_not_an_id_are_separate() -> None:
     assert "Q03" in quirks(events)
 
 
-def test_q03_another_name_under_another_id_is_a_second_call_even_before_the_first_has_arguments() -> None:
-    events = stream(calls(call(0, "a", "get_time")), calls(call(0, "b", "get_weather", PARIS)), offered=TOOLS)
+@pytest.mark.parametrize("offered", [TOOLS, {}], ids=["tools known", "tools unknown"])
+def test_q03_another_name_under_another_id_is_a_second_call_even_before_the_first_has_arguments(
+    offered: dict[str, object],
+) -> None:
+    events = stream(calls(call(0, "a", "get_time")), calls(call(0, "b", "get_weather", PARIS)), offered=offered)
     assert told_calls(events) == [("get_time", "{}", "completed"), *ONE]
+
+
+def test_q03_a_second_call_of_the_same_tool_may_begin_without_arguments() -> None:
+    events = stream(
+        calls(call(0, "a", "get_weather", PARIS)),
+        calls(call(0, "b", "get_weather", "")),
+        calls(call(0, "b", args=ROME)),
+    )
+    assert told_calls(events) == BOTH
 
 
 def test_q04_calls_that_share_everything_but_their_arguments_are_separate() -> None:

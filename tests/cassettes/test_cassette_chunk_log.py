@@ -96,6 +96,19 @@ def test_a_log_that_stops_within_a_chunk_is_a_cut_stream(tmp_path: Path, log: st
     assert b"[DONE]" not in interaction.response.body
 
 
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (f"{FIRST}\n{FIRST[:30]}\n{LAST}\n", 2),
+        (f"x: data: {FIRST[:30]}\nx: data: {LAST}\n", 1),
+        ("noise\n" + pretty(FIRST).replace("\n", "\nnoise\n", 3) + pretty(LAST), 2),
+    ],
+)
+def test_a_broken_chunk_with_more_behind_it_names_its_line(tmp_path: Path, log: str, line: int) -> None:
+    with pytest.raises(CassetteCorrupt, match=rf"log:{line}: .*a chunk is broken off"):
+        streams(tmp_path, log)
+
+
 @pytest.mark.parametrize("log", ["GET / 200\nPOST / 500\n", '{"request": {\n  "url": "x",\n', 'x: {"level":"info"}\n'])
 def test_a_log_without_a_chunk_is_no_recording(tmp_path: Path, log: str) -> None:
     with pytest.raises(CassetteCorrupt, match=r"no chunk|nor a log with chunks"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, ToolCall, read
-from antiphon.cassettes.format import decode_interaction, encode_header, encode_interaction
+from antiphon.cassettes.format import TOOL, decode_interaction, encode_header, encode_interaction
 from antiphon.errors import CassetteCorrupt, CassetteError, CassetteMissing, CassetteVersion
 from antiphon.events import ErrorInfo
 
@@ -65,6 +66,11 @@ def test_text_stays_readable_and_only_broken_chunks_become_base64() -> None:
     line = encode_interaction(recorded({}, "data: é\n\n".encode(), half))
     assert '[0.0,"data: é\\n\\n"]' in line.decode()
     assert '[0.0,{"base64":"ww=="}]' in line.decode()
+
+
+def test_the_header_names_this_version_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert f"{project['name']}/{project['version']}" == TOOL
 
 
 def cassette(tmp_path: Path, *lines: bytes) -> Path:

@@ -33,6 +33,11 @@ def write(tmp_path: Path, content: Any, *, as_yaml: bool = False) -> Path:
     return path
 
 
+def last_item(path: Path) -> int:
+    """The line on which the last interaction of a YAML file begins."""
+    return max(number for number, line in enumerate(path.read_text().split("\n"), 1) if line.startswith("- "))
+
+
 def only(path: Path) -> tuple[Interaction, RecordedRequest, RecordedResponse]:
     (interaction,) = read(path)
     assert interaction.request is not None
@@ -142,8 +147,11 @@ def test_vcrpy_bodies_that_are_decoded_already_stay(tmp_path: Path, encoding: st
 def test_vcrpy_bodies_that_cannot_be_decoded_are_an_error(
     tmp_path: Path, body: bytes, encoding: str, says: str
 ) -> None:
-    with pytest.raises(CassetteCorrupt, match=says):
-        only(write(tmp_path, vcrpy(vcrpy_answer(body, encoding)), as_yaml=True))
+    good, bad = (vcrpy(vcrpy_answer(each, encoding))["interactions"][0] for each in ("hello", body))
+    path = write(tmp_path, {"interactions": [good, bad]}, as_yaml=True)
+    line = last_item(path)
+    with pytest.raises(CassetteCorrupt, match=rf":{line}: .*{says}"):
+        list(read(path))
 
 
 def test_vcrpy_parsed_bodies(tmp_path: Path) -> None:
@@ -180,12 +188,14 @@ def sdk(kind: str, **data: Any) -> dict[str, Any]:
 
 
 def test_ogx_nulls_of_sdk_objects_are_absence(tmp_path: Path) -> None:
-    body = sdk("openai.types.chat.ChatCompletion", id="c", usage=None, choices=[{"index": 0, "logprobs": None}])
+    usage = {"total_tokens": 1, "prompt_tokens_details": None}
+    body = sdk("openai…Completion", id="c", model=None, choices=[{"index": 0, "logprobs": None}], usage=usage)
     interaction, request, response = only(write(tmp_path, ogx({"body": body, "is_streaming": False})))
     assert interaction.fidelity == "parsed"
     assert interaction.tags == {"test": "tests/a.py::b"}
     assert (request.url, endpoint(interaction)) == ("https://h/v1/v1/chat/completions", "/chat/completions")
-    assert response.body == b'{"id":"c","choices":[{"index":0}]}'
+    usage_text = b'{"total_tokens":1,"prompt_tokens_details":null}'
+    assert response.body == b'{"id":"c","choices":[{"index":0}],"usage":' + usage_text + b"}"
 
 
 def test_ogx_streams_become_event_streams_again(tmp_path: Path) -> None:
@@ -257,18 +267,19 @@ def test_ogx_tool_calls(tmp_path: Path) -> None:
 # --- HAR, nock, answers and bare bodies ------------------------------------------------------
 
 
-def test_har(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wait", "delay_ms"), [(7.5, 7.5), (-1, 0), (None, 0)])
+def test_har(tmp_path: Path, wait: float | None, delay_ms: float) -> None:
     content = {"mimeType": "x", "text": b64encode(b"\x00\xff").decode(), "encoding": "base64"}
     entry = {
         "startedDateTime": "2025-07-24T05:59:14.000Z",
         "time": 8.5,
-        "timings": {"wait": 7.5},
+        "timings": {"wait": wait},
         "request": {"method": "POST", "url": "https://h/x", "headers": [], "postData": {"text": '{"a":1}'}},
         "response": {"status": 200, "headers": [{"name": "Content-Type", "value": "x"}], "content": content},
     }
     interaction, request, response = only(write(tmp_path, {"log": {"version": "1.2", "entries": [entry]}}))
     assert (request.body, response.body) == (b'{"a":1}', b"\x00\xff")
-    assert (response.headers, response.delay_ms, interaction.duration_ms) == ((("content-type", "x"),), 7.5, 8.5)
+    assert (response.headers, response.delay_ms, interaction.duration_ms) == ((("content-type", "x"),), delay_ms, 8.5)
     assert interaction.started_at is not None
     assert interaction.started_at.year == 2025
 
@@ -323,7 +334,7 @@ def test_a_bare_body_keeps_its_bytes(tmp_path: Path) -> None:
         pytest.param("[]", 1, id="empty list"),
         pytest.param("{}", 1, id="empty object"),
         pytest.param('{"a": 1}\n{"a": 2}\n', 2, id="JSON Lines of something else"),
-        pytest.param('[\n{\n"response": {"choices": []}\n},\n{\n"scope"', 6, id="JSON list cut"),
+        pytest.param('[\n{\n"choices": []\n},\n{\n"scope"', 6, id="JSON list cut"),
         pytest.param("--- \nversion: 2\ninteractions: []\n", 1, id="no interactions"),
         pytest.param("version: 2\ninteractions:\n- id: [\n", 4, id="broken YAML"),
         pytest.param('{"request": {"url": "x", "method": "POST"}, "respon', 1, id="JSON cut"),
@@ -345,7 +356,7 @@ def test_an_incomplete_interaction_in_yaml_names_its_line(tmp_path: Path, docume
     first = document["interactions"][0]
     second = {"request": {**first["request"], "headers": {}}, "response": {"headers": {}}}
     path = write(tmp_path, {"interactions": [first, second]}, as_yaml=True)
-    line = max(number for number, line in enumerate(path.read_text().split("\n"), 1) if line.startswith("- "))
+    line = last_item(path)
     with pytest.raises(CassetteCorrupt) as raised:
         list(read(path))
     assert str(raised.value).startswith(f"{path}:{line}: the recording is unreadable: ")

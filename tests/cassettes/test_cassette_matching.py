@@ -95,6 +95,15 @@ def test_differences_have_a_path_and_both_values() -> None:
     ]
 
 
+def test_method_url_and_type_are_differences() -> None:
+    one, two = asked({"n": 1}), asked({"n": True}, method="PUT", url="https://h/v1/x?a=1")
+    assert differences(one, two) == [
+        Difference("method", "POST", "PUT"),
+        Difference("url", "/chat/completions", "/v1/x?a=1"),
+        Difference("$.n", 1, True),
+    ]
+
+
 def test_volatile_parts_are_differences_too() -> None:
     assert [each.path for each in differences(asked(body()), asked(body(stream_options={})))] == ["$.stream_options"]
 

@@ -50,6 +50,11 @@ def test_what_was_recorded_exactly_so_comes_before_what_is_alike() -> None:
         play(player, {"day": "2026-01-02"})
 
 
+def test_what_was_given_to_its_own_request_is_not_given_to_one_alike() -> None:
+    player = Player([recorded({"day": "2026-01-01"}, b"1"), recorded({"day": "2026-01-02"}, b"2")])
+    assert play(player, {"day": "2026-01-01"}, {"day": "2026-01-03"}) == [b"1", b"2"]
+
+
 def test_a_miss_shows_the_nearest_request_where_it_differs_and_what_to_do() -> None:
     near = {"model": "m", "messages": [{"content": "one"}, {"content": "two"}]}
     far = {"model": "other", "messages": [{"content": "1"}, {"content": "2"}], "n": 2}

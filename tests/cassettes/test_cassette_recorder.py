@@ -134,7 +134,8 @@ def read_one_chunk_and_close(path: Path, *chunks: bytes) -> tuple[RecordedRespon
         await recorder.close()
 
     asyncio.run(run())
-    return responses(path)[0], upstream
+    (response,) = responses(path)
+    return response, upstream
 
 
 def test_a_client_that_hangs_up_leaves_a_marked_interaction_and_reaches_the_upstream(tmp_path: Path) -> None:
@@ -143,6 +144,20 @@ def test_a_client_that_hangs_up_leaves_a_marked_interaction_and_reaches_the_upst
     assert response.error is not None
     assert response.error.code == "closed_early"
     assert upstream.responses[0].closed
+
+
+def test_a_client_that_drops_the_stream_leaves_a_marked_interaction(tmp_path: Path) -> None:
+    async def run() -> None:
+        recorder = Recorder(LiveUpstream(b"1", b"2"), tmp_path / "x.jsonl", clock=FakeClock())
+        chunks = (await recorder.send(asked("a"))).chunks()
+        await anext(chunks)
+        await chunks.aclose()  # type: ignore[attr-defined]
+        await recorder.close()
+
+    asyncio.run(run())
+    (response,) = responses(tmp_path / "x.jsonl")
+    assert response.error is not None
+    assert response.error.message == "The client read no further."
 
 
 def test_a_client_that_stops_after_done_has_read_it_all(tmp_path: Path) -> None:

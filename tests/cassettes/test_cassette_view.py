@@ -77,8 +77,17 @@ def test_repairs_are_shown(tmp_path: Path) -> None:
     assert said["diagnostics"][0].keys() == {"quirk", "seen", "done"}
 
 
+def test_a_call_is_read_with_the_tools_of_its_request(tmp_path: Path) -> None:
+    halves = [{"index": 0, "id": "c1", "function": {"name": name}} for name in ("wea", "ther")]
+    stream = [*(chunk(tool_calls=[half]) for half in halves), chunk("tool_calls"), encode(b"[DONE]")]
+    offered = [{"type": "function", "function": {"name": name}} for name in ("wea", "ther")]
+    for tools, names in ([], ["weather"]), (offered, ["wea", "ther"]):
+        (said,) = inspect(cassette(tmp_path, recorded({**ASKED, "tools": tools}, *stream)))
+        assert [call["name"] for call in said["choices"][0]["tool_calls"]] == names
+
+
 def test_a_cut_stream_has_no_finish_reason(tmp_path: Path) -> None:
-    whole = recorded(ASKED, chunk(content="half"))
+    whole = recorded(ASKED, chunk(content="half"), chunk("stop"))
     assert whole.response is not None
     error = ErrorInfo(code="upstream_connection_lost", message="reset")
     cut = msgspec.structs.replace(whole, response=msgspec.structs.replace(whole.response, error=error))
@@ -171,13 +180,15 @@ def test_long_texts_are_cut_and_say_so(tmp_path: Path) -> None:
 
 
 def test_a_recording_cannot_write_escape_sequences(tmp_path: Path) -> None:
-    evil = "\x1b]0;owned\x07\x9b31m"
+    evil = "\x1b]0;owned\n\x07\x9b31m"
     request = {"model": evil, "messages": [{"role": evil, "content": evil}]}
     tool = Interaction(id="0", kind="tool", tool=ToolCall(name=evil, result=evil))
     other = recorded({}, evil.encode(), url=f"https://h/{evil}")
     shown = drawn(cassette(tmp_path, recorded(request, chunk(content=evil), chunk(evil)), tool, other))
     assert not any(character in shown for character in "\x1b\x07\x9b")
     assert "]0;owned" in shown
+    assert shown.count("\n0 ·") + shown.count("\n1 ·") + shown.count("\n2 ·") == 2
+    assert all("─" in line for line in shown.split("\n") if " · " in line)
 
 
 def test_errors_and_other_answers_are_shown(tmp_path: Path) -> None:

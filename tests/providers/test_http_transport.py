@@ -131,8 +131,7 @@ def test_a_refused_connection_names_the_host_and_keeps_the_key_to_itself() -> No
         async with transport() as http:
             with pytest.raises(ConnectFailed) as caught:
                 await http.send(post(base + "/secret-path", authorization="Bearer sk-secret"))
-        assert base in caught.value.message
-        assert "secret" not in caught.value.message
+        assert caught.value.message == f"Cannot connect to {base}: connection refused."
 
     asyncio.run(main())
 
@@ -231,13 +230,13 @@ def test_an_answer_encoded_against_our_wish_is_decoded_and_says_so_no_more() -> 
 
 def test_proxies_come_from_the_environment_and_never_stand_before_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     _proxy_for.cache_clear()
-    monkeypatch.setenv("https_proxy", "http://user:pass@proxy.example:3128")
+    monkeypatch.setenv("https_proxy", "http://user:pa%3As@proxy.example:3128")
     monkeypatch.setenv("no_proxy", "inside.example")
     try:
         proxy, headers = _proxy_for("https", "api.example.com")
-        assert (str(proxy), headers) == (
+        assert (proxy, headers) == (
             "http://proxy.example:3128",
-            {"proxy-authorization": "Basic dXNlcjpwYXNz"},
+            {"proxy-authorization": "Basic dXNlcjpwYTpz"},
         )
         for host in ("inside.example", "localhost", "127.0.0.1", "::1"):
             assert _proxy_for("https", host) == (None, None)

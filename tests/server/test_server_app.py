@@ -52,7 +52,8 @@ def test_an_answer_carries_the_requests_id() -> None:
 def test_health_needs_no_key() -> None:
     guarded = app(echo, keys=Keys({hash_key("sk-1"): "one"}))
     assert call(guarded, "GET", "/healthz").json == {"status": "ok"}
-    assert call(guarded, "POST", "/v1/things").status == 401
+    refused = call(guarded, "POST", "/v1/things")
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert call(guarded, "POST", "/v1/things", key="sk-1").status == 200
 
 
@@ -70,6 +71,7 @@ def test_a_forgotten_v1_is_hinted_at() -> None:
 def test_a_wrong_method_is_told_in_openais_shape() -> None:
     reply = call(app(echo), "PUT", "/v1/things")
     assert (reply.status, reply.error["code"]) == (405, "method_not_allowed")
+    assert reply.headers["allow"] == "POST"
 
 
 def test_a_websocket_handshake_is_told_to_use_http() -> None:
@@ -95,12 +97,20 @@ def test_an_answer_that_breaks_off_is_left_unended() -> None:
     assert (reply.status, reply.body, reply.ended) == (200, b"begun", False)
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-length": "11"}])
-def test_a_body_beyond_the_limit_is_refused_whether_or_not_it_says_its_length(headers: dict[str, str]) -> None:
+def test_a_body_beyond_the_limit_is_read_and_refused() -> None:
     small = app(echo, max_body_bytes=10)
     assert call(small, "POST", "/v1/things", [b"12345", b"67890"]).status == 200
-    reply = call(small, "POST", "/v1/things", [b"12345", b"678901"], headers=headers)
+    rest = [b"12345", b"678901", b"2345"]
+    reply = call(small, "POST", "/v1/things", rest)
     assert (reply.status, reply.error["code"]) == (413, "request_too_large")
+    assert not rest, "a client that is still writing would not see the answer"
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "25"}])
+def test_a_body_far_beyond_the_limit_is_not_waited_for(headers: dict[str, str]) -> None:
+    rest = [b"12345"] * 5 + [b"never read"]
+    assert call(app(echo, max_body_bytes=10), "POST", "/v1/things", rest, headers=headers).status == 413
+    assert rest
 
 
 def test_a_compressed_body_is_refused() -> None:

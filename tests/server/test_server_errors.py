@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -87,4 +89,17 @@ def test_a_failure_with_a_code_of_no_class_is_ours() -> None:
 def test_absent_fields_are_null_not_left_out() -> None:
     assert json.loads(error_body("no", type="server_error")) == {
         "error": {"message": "no", "type": "server_error", "param": None, "code": None}
+    }
+
+
+def test_the_page_on_serving_has_every_code_with_its_status() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    told = {
+        code: int(row[1])
+        for row in re.finditer(r"^\| (\d{3}) \| ([^|]+) \|", page, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", row[2])
+    }
+    assert told == {kind.code: answer.status for kind, answer in STATUS.items()} | {
+        "internal_error": 500,
+        "server_stopping": 503,
     }

@@ -80,6 +80,18 @@ def test_a_parameter_that_is_not_sent_is_disclosed(parameters: dict[str, Any], q
     assert [diagnostic.quirk for diagnostic in call.diagnostics] == [quirk]
 
 
+def test_numbers_are_sent_as_they_were_written() -> None:
+    assert json.dumps(translate(temperature=0, top_p=1.0).body).count("0.0") == 0
+    assert '"top_p": 1.0' in json.dumps(translate(temperature=0, top_p=1.0).body)
+
+
+def test_only_parallel_false_is_worth_a_word() -> None:
+    rules = ChatRules(refuses=frozenset({"parallel_tool_calls"}))
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+    assert translate(rules, tools=tools, parallel_tool_calls=True).diagnostics == []
+    assert len(translate(rules, tools=tools, parallel_tool_calls=False).diagnostics) == 1
+
+
 def test_an_upstream_that_takes_more_gets_more() -> None:
     rules = ChatRules(max_tokens_key="max_completion_tokens", takes=frozenset({"verbosity", "prompt_cache_key"}))
     body = translate(rules, max_output_tokens=5, text={"verbosity": "low"}, prompt_cache_key="k").body

@@ -117,8 +117,18 @@ def test_an_incomplete_call_never_took_place() -> None:
     assert quirks(call) == ["Q25"]
 
 
-@pytest.mark.parametrize(("arguments", "sent"), [("", "{}"), (" ", "{}"), ('{"a":', '{"arguments":"{\\"a\\":"}')])
-def test_arguments_in_the_history_are_always_json(arguments: str, sent: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ("", "{}"),
+        (" ", "{}"),
+        ("null", "{}"),
+        ('{"a":', '{"arguments":"{\\"a\\":"}'),
+        ("[1]", '{"arguments":"[1]"}'),
+    ],
+)
+def test_arguments_in_the_history_are_always_an_object(arguments: str, sent: str) -> None:
     assert messages(called("c1", arguments=arguments), answered("c1", ""))[0]["tool_calls"][0]["function"] == {
         "name": "add",
         "arguments": sent,
@@ -142,8 +152,8 @@ def test_calls_that_ran_elsewhere_are_told_as_calls() -> None:
     shell = {"type": "shell_call", "call_id": "c1", "action": {"commands": ["ls"]}}
     output = {"type": "shell_call_output", "call_id": "c1", "output": [{"stdout": "a", "stderr": ""}]}
     sent = messages(mcp, shell, output)
-    assert [made["function"]["name"] for made in sent[0]["tool_calls"]] == ["ask", "shell"]
-    assert [message["content"] for message in sent[1:]] == ["42", '{"stdout":"a","stderr":""}']
+    assert [message["tool_calls"][0]["function"]["name"] for message in sent[::2]] == ["ask", "shell"]
+    assert [message["content"] for message in sent[1::2]] == ["42", '{"stdout":"a","stderr":""}']
 
 
 @pytest.mark.parametrize(
@@ -175,6 +185,42 @@ def test_images_and_files_stay_parts() -> None:
         {"type": "image_url", "image_url": {"url": PNG["image_url"], "detail": "high"}},
         {"type": "file", "file": {"filename": "a.pdf", "file_data": file["file_data"]}},
     ]
+
+
+def test_text_after_a_call_that_ran_elsewhere_comes_after_its_output() -> None:
+    mcp = {"type": "mcp_call", "id": "mcp_1", "name": "ask", "arguments": "{}", "output": "42"}
+    assert [message["role"] for message in messages(mcp, said("assistant", "It is 42."))] == [
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+
+
+def test_an_output_of_any_objects_is_told_as_json() -> None:
+    assert (
+        messages(called("c1"), answered("c1", [{"type": "text", "text": 5}]))[1]["content"]
+        == '{"type":"text","text":5}'
+    )
+    mcp = {"type": "mcp_call", "id": "mcp_1", "name": "ask", "arguments": "{}", "output": None, "error": {"code": 5}}
+    assert messages(mcp)[1]["content"] == '{"code":5}'
+
+
+def test_sounds_are_passed_and_films_are_not() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+    film = {"type": "input_video", "video_url": "http://localhost/film"}
+    call = translate({"type": "message", "role": "user", "content": [sound, film]})
+    assert [part["type"] for part in call.body["messages"][0]["content"]] == ["input_audio", "text"]
+    assert quirks(call) == ["Q109"]
+
+
+def test_a_file_that_is_only_linked_cannot_be_read() -> None:
+    file = {"type": "input_file", "file_url": "http://localhost/a.pdf"}
+    assert "a.pdf" in messages({"type": "message", "role": "user", "content": [file]})[0]["content"]
+
+
+def test_a_tool_that_is_not_offered_any_more_keeps_its_name() -> None:
+    sent = messages(called("c1", "files.read", namespace="fs"), answered("c1", ""))
+    assert sent[0]["tool_calls"][0]["function"]["name"] == "fs__files_read"
 
 
 def test_what_a_model_cannot_see_becomes_a_line_of_text() -> None:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,3 +180,15 @@ def test_freeform_input_comes_back_whole_however_it_was_cut(text: str, cuts: lis
     deltas = [event.arguments for event in restored if isinstance(event, ToolCallDelta)]
     assert deltas == ([text] if text else [])
     assert restored[-1] == ToolCallFinished(block="0.0", arguments=text)
+
+
+@given(
+    st.text() | st.from_regex(r'\{"input": ?"[^"]*("\})?', fullmatch=True), st.sampled_from(["completed", "incomplete"])
+)
+def test_no_arguments_of_a_freeform_call_break_the_answer(arguments: str, status: Any) -> None:
+    call = translate([], ChatRules(), tools=[{"type": "custom", "name": "run"}])
+    finished = ToolCallFinished(block="0.0", arguments=arguments, status=status)
+    *_, end = call.restore([ToolCallStarted(block="0.0", call_id="c", name="run"), finished])
+    assert isinstance(end, ToolCallFinished)
+    assert end.status == status
+    assert msgspec.json.encode(end)

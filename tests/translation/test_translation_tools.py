@@ -1,6 +1,7 @@
 """Tools on their way out, and calls on their way back."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_freeform_tool_defined_again_with_a_grammar_is_still_one_tool() -> Non
 
 def test_tools_that_nobody_can_run_are_disclosed() -> None:
     """R25: neither a refused request nor silence."""
-    call = translate({"type": "web_search"}, {"type": "tool_search", "execution": "client"})
+    call = translate({"type": "web_search"}, {"type": "tool_search", "execution": "client"}, {"type": "web_search"})
     assert "tools" not in call.body
     assert [(d.quirk, d.seen) for d in call.diagnostics] == [("R25", "tool web_search, tool tool_search")]
 
@@ -112,7 +113,7 @@ def test_names_are_changed_only_as_far_as_they_must_be() -> None:
     mended, kept, cut, flat = sent_names(call)
     assert kept == "files_read"
     assert mended.startswith("files_read_")
-    assert len(cut) == 64
+    assert re.fullmatch("x{55}_[0-9a-f]{8}", cut)
     assert flat == "a__b_c"
 
 
@@ -221,6 +222,13 @@ def test_a_bare_name_means_the_only_namespaced_tool_of_that_name() -> None:
     assert call.restore([started("g")]) == [started("g")]
 
 
+def test_a_bare_name_that_is_another_tools_name_on_the_wire_means_that_one() -> None:
+    call = translate(namespace("x", function("y")), namespace("n", function("x__y")))
+    assert call.restore([started("x__y")]) == [
+        ToolCallStarted(block="0.0", call_id="c1", name="y", namespace="x"),
+    ]
+
+
 def test_a_freeform_call_is_custom_and_its_input_comes_whole() -> None:
     """R21 and R23."""
     call = translate(PATCH, function("f"))
@@ -264,6 +272,30 @@ def test_input_that_a_model_wrapped_its_own_way_is_unwrapped_and_disclosed(argum
 def test_raw_line_breaks_inside_the_json_string_are_no_fault() -> None:
     call = translate(PATCH)
     assert call.restore([started("apply_patch"), finished('{"input": "a\nb"}')])[-1] == finished("a\nb")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ("{}", ""),
+        ("null", ""),
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": "x", "b": "y"}', '{"a": "x", "b": "y"}'),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_input_that_cannot_be_unwrapped_is_given_as_it_came(arguments: str, text: str) -> None:
+    call = translate(PATCH)
+    assert call.restore([started("apply_patch"), finished(arguments)])[-1] == finished(text)
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_half_an_escaped_character_does_not_break_the_answer(status: str) -> None:
+    call = translate(PATCH)
+    tail = '"}' if status == "completed" else ""
+    *_, end = call.restore([started("apply_patch"), finished('{"input": "a\\ud83d' + tail, status)])
+    assert end == finished("a\N{REPLACEMENT CHARACTER}", status)
 
 
 def test_a_fence_in_free_text_stays() -> None:

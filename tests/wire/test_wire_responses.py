@@ -191,6 +191,10 @@ def test_raw_is_the_body_as_it_was_sent() -> None:
     assert (request.temperature, request.tools) == (0, [])
 
 
+def test_a_parameter_named_raw_is_like_any_other_unknown_one() -> None:
+    assert decode_request(body(raw=5)).raw["raw"] == 5
+
+
 def test_a_string_becomes_a_user_message() -> None:
     content = [{"type": "input_text", "text": "hi"}]
     assert input_items(CreateResponse(model="m", input="hi")) == [

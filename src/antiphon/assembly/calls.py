@@ -164,6 +164,15 @@ class ToolCalls:
         return name in self._offered and not any(other != name and other.startswith(name) for other in self._offered)
 
     def _announce(self, slot: Slot) -> None:
+        """Announce a call, after those that began before it: the order of calls is the order of their first pieces."""
+        for earlier in self._slots:
+            if earlier is slot:
+                break
+            if earlier.block is None and earlier.name:
+                self._announce_one(earlier)
+        self._announce_one(slot)
+
+    def _announce_one(self, slot: Slot) -> None:
         self._before_announcing()
         call_id = self._emission.claim_call_id(slot.id)
         if not slot.id:

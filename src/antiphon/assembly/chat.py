@@ -18,12 +18,13 @@ Nothing is final before that: a finish reason may be followed by more (Q42-Q44),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from antiphon.assembly import citations, errors
 from antiphon.assembly.choice import Choice, Ending
-from antiphon.assembly.decode import NOT_PLAIN, check_depth, decode, decode_leniently
+from antiphon.assembly.decode import MAX_DEPTH, NOT_PLAIN, check_depth, clean, decode, decode_leniently
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
 from antiphon.assembly.usage import UsageMeter
@@ -43,6 +44,7 @@ _READ_KEYS = frozenset({"choices", "usage", "error", "object", "created", "obfus
 # Keys that say the same on every chunk: the first value that is not empty stands (Q51, Q56).
 _LATCHED_KEYS = frozenset({"id", "model", "service_tier", "system_fingerprint", "provider"})
 
+_SSE_LINE = re.compile(rb":|(data|event|id|retry)(:|$)")
 _BOM = b"\xef\xbb\xbf"
 
 Form = Literal["unknown", "events", "json", "page"]
@@ -92,14 +94,12 @@ class ChatAssembler:
         if self._over:
             return []
         events = self._emission.events = []
+        self._size += len(data)
         try:
-            room = self._max_body_bytes - self._size
-            self._size += len(data)
-            self._take_bytes(data if room >= len(data) else data[:room])
-            if room < len(data):
-                raise LimitExceeded(
-                    "body_bytes", f"The upstream's answer is larger than the limit of {self._max_body_bytes:,} bytes."
-                )
+            if self._saw_event and self._size <= self._max_body_bytes:
+                self._take_events(self._sse.feed(data))
+            else:
+                self._take_bytes(data)
         except AntiphonError as error:
             self._fail(_failure(error))
         return events
@@ -129,7 +129,11 @@ class ChatAssembler:
         return events
 
     def _take_bytes(self, data: bytes) -> None:
-        if not self._saw_event and self._form != "json" and len(self._head) < _MAX_HEAD_BYTES:
+        """Take bytes of a body whose form may not be known yet, or that has grown too large."""
+        excess = self._size - self._max_body_bytes
+        if excess > 0:
+            data = data[:-excess]
+        if not self._saw_event and len(self._head) < _MAX_HEAD_BYTES:
             self._head += data[: _MAX_HEAD_BYTES - len(self._head)]
         if self._form == "unknown":
             self._body.append(data)
@@ -141,18 +145,22 @@ class ChatAssembler:
             self._take_events(self._sse.feed(data))
         elif self._form == "json":
             self._body.append(data)
+        if excess > 0:
+            limit = f"{self._max_body_bytes:,} bytes"
+            raise LimitExceeded("body_bytes", f"The upstream's answer is larger than the limit of {limit}.")
 
     def _take_body(self, body: bytes) -> None:
         """A JSON body where a stream was expected, or was not: an answer, an error, or chunks one after the other."""
         try:
             values = [decode(body)]
+            check_depth(values)
         except NOT_PLAIN:
             values, quirk = decode_leniently(body)
             self._emission.note(quirk, body[:200], "read a body that is not one JSON value")
         for value in values:
             self._take_value(value)
         if not self._over:
-            self._end(is_done=len(values) == 1)
+            self._end(is_done=len(values) == 1 and _is_whole(values[0]))
 
     def _take_events(self, events: list[ServerSentEvent]) -> None:
         for data, name in events:
@@ -167,7 +175,10 @@ class ChatAssembler:
                 self._take_odd(data, name)
             else:
                 if not self._take_more(chunk):
-                    self._take_value(chunk)
+                    # The count of brackets bounds the depth, and costs less than measuring it.
+                    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+                        check_depth(chunk)
+                    self._take_chunk(chunk)
 
     def _take_last(self, events: list[ServerSentEvent]) -> None:
         """The event that was open when the body ended: whole, but for its last line break, or torn (Q97)."""
@@ -225,10 +236,8 @@ class ChatAssembler:
         if self._over:
             return
         if type(value) is dict:
-            check_depth(value)
             self._take_chunk(value)
         elif type(value) is list:
-            check_depth(value)
             for entry in value:
                 self._take_value(entry)
         elif value not in (None, ""):
@@ -240,7 +249,7 @@ class ChatAssembler:
             return []
         events = self._emission.events = []
         try:
-            self._take_value(chunk)
+            self._take_value(clean(chunk))
         except AntiphonError as error:
             self._fail(_failure(error))
         return events
@@ -320,11 +329,12 @@ class ChatAssembler:
             return UpstreamFailure(
                 ErrorInfo(code="upstream_protocol_error", message="The upstream's answer has no choices in it."), True
             )
-        body = self._head
-        if not body.strip():
+        body = b"\n".join(line for line in self._head.splitlines() if line.strip() and not _SSE_LINE.match(line))
+        if not body:
             return _failure(TruncatedStream("The upstream's answer is empty."))
-        self._emission.note("Q86", body[:200], "took the body for an error page")
-        return errors.read_error(None, (), body)
+        failure = errors.read_error(None, (), body)
+        self._emission.note("Q86", failure.error.message, "took the body for an error page")
+        return failure
 
     def _cite_sources(self, choice: Choice) -> None:
         found = citations.from_sources(self._extra.get("citations"), self._extra.get("search_results"))
@@ -430,6 +440,14 @@ def _sniff(head: bytes) -> Form:
     if not first and len(head) < _MAX_HEAD_BYTES:
         return "unknown"
     return {b"{": "json", b"[": "json", b"<": "page"}.get(first, "events")  # type: ignore[return-value]
+
+
+def _is_whole(body: object) -> bool:
+    """Whether a JSON body is a whole answer, and not the only chunk that came of a stream."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    return isinstance(choices, list) and any(
+        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices
+    )
 
 
 def _text(seen: object) -> str | None:

@@ -67,10 +67,10 @@ class Choice:
         delta = choice.get("delta")
         if self._is_short_way_shut or type(delta) is not dict or choice.get("finish_reason") or choice.get("logprobs"):
             return False
-        if not _SHORT_WAY.issuperset(choice) and any(
-            value is not None for key, value in choice.items() if key not in _SHORT_WAY
-        ):
-            return False
+        if not _SHORT_WAY.issuperset(choice):
+            for key, value in choice.items():
+                if value is not None and key not in _SHORT_WAY:
+                    return False
         speech = self.speech
         field = speech.field
         text = delta.get(field)
@@ -146,8 +146,8 @@ class Choice:
     def _take_reasoning(self, delta: dict[str, Any]) -> None:
         speech, field, text = self.speech, None, ""
         for name in self._rules.reasoning_fields:
-            seen = delta.get(name)
-            if type(seen) is str and seen:
+            seen = _part_text(delta.get(name))
+            if seen:
                 if field is None:
                     field, text = name, seen
                 else:
@@ -178,12 +178,14 @@ class Choice:
             self._emission.note("Q48", content, "ignored content that is neither text nor a list")
 
     def _take_text(self, text: str, logprobs: list[dict[str, Any]]) -> None:
-        if logprobs:
-            self.speech.say_text(text, logprobs)
-        elif self._think is None:
-            self.speech.say("text", text, "content")
-        else:
+        if self._think is not None:
             self._say_split(self._think.feed(text))
+            if self._think.state == "text":
+                self._think, self._is_short_way_shut = None, self.finish_reason is not None
+        elif logprobs:
+            self.speech.say_text(text, logprobs)
+        else:
+            self.speech.say("text", text, "content")
 
     def _say_split(self, pieces: list[tuple[bool, str]]) -> None:
         for is_reasoning, text in pieces:

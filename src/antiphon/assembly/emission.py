@@ -56,5 +56,7 @@ class Emission:
 
 def shorten(seen: object) -> str:
     """A value as text that fits a line."""
+    if isinstance(seen, bytes):
+        seen = seen[:_MAX_SEEN_CHARS].decode("utf-8", "replace")
     text = seen if isinstance(seen, str) else repr(seen)
     return text if len(text) <= _MAX_SEEN_CHARS else text[: _MAX_SEEN_CHARS - 1] + "…"

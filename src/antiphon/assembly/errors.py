@@ -1,7 +1,7 @@
 """An upstream's way of saying no, in any of its shapes, as one failure.
 
 `read_error` takes what there is (an HTTP status, headers, a body; inside a stream only an object) and finds three
-things: the words (`SHAPES`), the kind of failure (`CONTEXT_OVERFLOW`, `CODES`, the status) and how long to wait
+things: the words (`SHAPES`), the kind of failure (`PHRASES`, `CODES`, the status) and how long to wait
 (`antiphon.assembly.retry`). The words decide before the status, because gateways answer 400 and 500 to everything;
 a number in a body is never taken for an HTTP status of ours (Q89: MiniMax's 1008 is not a server error).
 """
@@ -61,37 +61,28 @@ _UNKNOWN = Kind(ProviderError, True)
 
 # --- the kind --------------------------------------------------------------------------------
 
-# Q91. What looks like an overflow and is a limit of tokens per minute: judged first, so that nobody compacts for it.
-NOT_CONTEXT_OVERFLOW: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"too many tokens, please wait",
-        r"rate.?limit",
-        r"tokens per (minute|min|day|hour)",
-        r"\bTP[MD]\b",
-        r"throttl",
-        r"quota",
-    )
-)
-CONTEXT_OVERFLOW: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"maximum context length",
-        r"context.?length.?exceeded",
-        r"exceed(s|ed)? (the )?(available |maximum |model'?s? )?context",
-        r"exceed_context_size",
-        r"context (window|size|length).{0,40}exceed",
-        r"exceed.{0,40}context (window|size|length|limit)",
-        r"prompt is too long",
-        r"input is too long",
-        r"range of input length should be",  # DashScope
-        r"exceeds the maximum allowed input length",  # Poolside
-        r"input token count.{0,40}exceeds the maximum",  # Gemini
-        r"too large for model with \d+ maximum context",  # Mistral
-        r"(reduce|shorten) the length of the (messages|prompt|input)",
-        r"maximum prompt length is \d+",  # xAI
-        r"longer than the (model's )?(maximum )?context",
-        r"input length and `?max_tokens`? exceed context limit",  # Anthropic
+# What is told in words alone, in order: the first phrase that is found decides. A limit of tokens per minute speaks
+# as an overflow does, and nobody must compact a conversation for it: what is to be waited for stands first (Q91).
+PHRASES: tuple[tuple[re.Pattern[str], Kind], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (r"exceeded your current quota", _QUOTA),  # OpenAI, Gemini
+        (r"insufficient (balance|credit|quota|funds)", _QUOTA),  # DeepSeek, MiniMax
+        (r"too many (requests|tokens, please wait)", _RATE),  # Bedrock
+        (r"rate.?limit", _RATE),
+        (r"tokens per (minute|min|day|hour)", _RATE),  # OpenAI, Groq
+        (r"throttl", _RATE),  # AWS, Azure
+        (r"maximum context length", _CONTEXT),  # OpenAI, vLLM, Mistral
+        (r"exceed.{0,40}context (window|size|length|limit)", _CONTEXT),  # llama.cpp, Anthropic
+        (r"context (window|size|length).{0,40}exceed", _CONTEXT),  # OpenAI Responses, LM Studio
+        (r"prompt is too long", _CONTEXT),  # Anthropic
+        (r"input is too long", _CONTEXT),  # Bedrock
+        (r"range of input length should be", _CONTEXT),  # DashScope
+        (r"exceeds the maximum allowed input length", _CONTEXT),  # Poolside
+        (r"input token count.{0,40}exceeds the maximum", _CONTEXT),  # Gemini
+        (r"(reduce|shorten) the length of the (messages|prompt|input)", _CONTEXT),  # OpenAI, Groq
+        (r"maximum prompt length is \d+", _CONTEXT),  # xAI
+        (r"longer than the maximum model length", _CONTEXT),  # vLLM
     )
 )
 
@@ -162,21 +153,20 @@ STATUSES: dict[int, Kind] = {
 
 
 def _kind(status: int | None, words: Words) -> Kind:
-    text = " ".join((words.message, *words.codes))
-    overflows = any(pattern.search(text) for pattern in CONTEXT_OVERFLOW)
-    if overflows and not any(pattern.search(text) for pattern in NOT_CONTEXT_OVERFLOW):
-        return _CONTEXT
     named = [CODES[code.lower()] for code in words.codes if code.lower() in CODES]
-    if _QUOTA in named or re.search(r"exceeded your current quota|insufficient (balance|credit|quota)", text, re.I):
+    if _QUOTA in named:
         return _QUOTA
+    for pattern, kind in PHRASES:
+        if pattern.search(words.message):
+            return kind
+    if _CONTEXT in named:
+        return _CONTEXT
     # Inside a stream the HTTP status is 200 for everybody; a code that looks like one says what it would have been.
     for number in (status, *(int(code) for code in words.codes if re.fullmatch(r"[45]\d\d", code))):
         if number is None or number < 400:
             continue
         by_status = STATUSES.get(number) or (_UNAVAILABLE if number >= 500 else _REJECTED)
-        if by_status is _REJECTED and named:
-            return named[0]
-        return by_status
+        return named[0] if named and by_status is _REJECTED else by_status
     return named[0] if named else _UNKNOWN
 
 
@@ -329,6 +319,7 @@ def read_error(status: int | None, headers: Headers, body: bytes | object) -> Up
     words = _words(body)
     kind = _kind(status, words)
     message = _presentable(words.message) or _default_message(status)
+    wait_s = retry_after_s(fields, body, words.message)
     code = next((code for code in words.codes if not code.isdecimal()), next(iter(words.codes), None))
     return UpstreamFailure(
         ErrorInfo(
@@ -336,9 +327,10 @@ def read_error(status: int | None, headers: Headers, body: bytes | object) -> Up
             message=message,
             status=status,
             upstream_code=code[:100] if code else None,
-            retry_after_s=retry_after_s(fields, body, words.message),
+            retry_after_s=wait_s,
         ),
-        kind.retryable,
+        # Gemini calls a limit per minute a quota too, and says when it is over.
+        kind.retryable or (kind is _QUOTA and wait_s is not None),
     )
 
 
@@ -346,6 +338,9 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
     """The error a chunk carries, if it carries one: openly, or instead of choices (Q52, Q83, Q84, Q89)."""
     if chunk.get("error"):
         return read_error(None, (), chunk)
+    vendor = chunk.get("x_groq")
+    if isinstance(vendor, dict) and vendor.get("error"):
+        return read_error(None, (), vendor)
     if isinstance(chunk.get("choices"), list):
         return None
     base = chunk.get("base_resp")

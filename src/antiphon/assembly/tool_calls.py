@@ -115,7 +115,6 @@ ROWS: tuple[Row, ...] = (
         "owner",
         "followed the id, not the index",
     ),
-    Row("Q17", "no name, and nothing to continue", lambda s: s.place is None and not s.piece.name, "new", "held back"),
     Row("Q07", "nothing to continue", lambda s: s.place is None, "new", None),
     Row(
         "Q13",

@@ -106,7 +106,7 @@ def _title(index: int, interaction: Interaction, said: dict[str, Any]) -> str:
         f"{len(response.chunks)} chunks" if response and interaction.fidelity == "wire" else interaction.fidelity,
         "" if interaction.duration_ms is None else f"{interaction.duration_ms / 1000:.2f} s",
     ]
-    return _clean(" · ".join(part for part in parts if part)).replace("\n", " ")
+    return _clean(" · ".join(part for part in parts if part))
 
 
 def _tool(tool: ToolCall) -> Iterator[Row]:

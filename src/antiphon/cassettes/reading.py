@@ -60,15 +60,22 @@ def _foreign(raw: bytes, name: str) -> Iterator[Interaction]:
         raise CassetteCorrupt(f"{name}:1: the file is empty.")
     if _NATIVE_LINE.match(raw):
         raise CassetteCorrupt(f"{name}:1: the first line must be the header of the cassette, and nothing before it.")
+    count = 0
     try:
-        if raw.lstrip()[:1] in (b"{", b"["):
-            yield from _json(raw, name)
-        elif _YAML_START.match(raw):
-            yield from _interactions(_yaml(raw, name), raw, name)
-        else:
-            yield from chunk_log.interactions(raw)
+        for interaction in _any(raw, name):
+            yield interaction
+            count += 1
     except ValueError as error:  # msgspec's errors are ValueErrors too, with the path of what is wrong
-        raise CassetteCorrupt(f"{name}:{_line_of(str(error), raw)}: the recording is unreadable: {error}.") from error
+        line = _line_of(str(error), raw, count)
+        raise CassetteCorrupt(f"{name}:{line}: the recording is unreadable: {error}.") from error
+
+
+def _any(raw: bytes, name: str) -> Iterator[Interaction]:
+    if raw.lstrip()[:1] in (b"{", b"["):
+        return _json(raw, name)
+    if _YAML_START.match(raw):
+        return _interactions(_yaml(raw, name), raw, name)
+    return chunk_log.interactions(raw)
 
 
 def _json(raw: bytes, name: str) -> Iterator[Interaction]:
@@ -77,10 +84,8 @@ def _json(raw: bytes, name: str) -> Iterator[Interaction]:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         try:
-            if _JSON_LIST.match(raw):
-                raise ValueError("no log begins so") from None
-            yield from chunk_log.interactions(raw)
-        except ValueError:
+            yield from chunk_log.interactions(b"" if _JSON_LIST.match(raw) else raw)
+        except chunk_log.NoChunk:
             place = _BYTE.search(str(error))
             line = _line(raw, int(place[1]) if place else len(raw))
             raise CassetteCorrupt(
@@ -165,14 +170,17 @@ def _line(raw: bytes, position: int) -> int:
     return raw.count(b"\n", 0, position) + 1
 
 
+_NAMED_LINE = re.compile(r"line (\d+): ")
 _ITEM = re.compile(r"\[(\d+)\]")
 _YAML_ITEM = re.compile(rb"^ {0,2}- ", re.MULTILINE)
 
 
-def _line_of(message: str, raw: bytes) -> int:
-    """The line on which the item begins whose path an error names: parsers keep no lines for values."""
-    item = _ITEM.search(message)
+def _line_of(message: str, raw: bytes, count: int) -> int:
+    """The line that an error names, or on which the item begins whose path it names, or that came after ``count``
+    good ones: parsers keep no lines for values."""
+    if named := _NAMED_LINE.match(message):
+        return int(named[1])
+    named_item = _ITEM.search(message)
+    item = int(named_item[1]) if named_item else count
     starts = [match.start() for match in _YAML_ITEM.finditer(raw)]
-    if item is None or len(starts) <= int(item[1]):
-        return 1
-    return _line(raw, starts[int(item[1])])
+    return _line(raw, starts[item]) if item < len(starts) else 1

@@ -1,7 +1,7 @@
 """A transport around another one that writes down what passes: bytes, chunks, delays, failures.
 
-The live call comes first: chunks are handed on before anything else is done with them, the file is written in a thread
-of its own, and a recording that fails is a warning in the log.
+The live call comes first: a chunk is noted, with its time, and handed on; everything else happens when the call is
+over, in a thread of its own. A recording that fails is a warning in the log.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Recorder:
     Raises:
         CassetteCorrupt: the file exists and is no cassette.
         CassetteVersion: it was written by a newer version.
+        OSError: the file exists and cannot be read. One that cannot be written is found out later, and only warned of.
     """
 
     def __init__(

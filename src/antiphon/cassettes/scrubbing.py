@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from antiphon.cassettes.format import Chunk, Headers, Interaction
+from antiphon.cassettes.format import Chunk, Headers, Interaction, ToolCall
 from antiphon.cassettes.matching import CREDENTIALS
 
 # What explains an exchange and names nobody; a trailing * stands for any ending.
@@ -79,7 +79,7 @@ class Scrubber:
                 error=None if error is None else replace(error, message=self._text(error.message)),
             )
         if tool is not None:
-            tool = msgspec.json.decode(self._bytes(msgspec.json.encode(tool)), type=type(tool))
+            tool = msgspec.json.decode(self._bytes(msgspec.json.encode(tool)), type=ToolCall)
         tags = {name: self._text(value) for name, value in interaction.tags.items()}
         return replace(interaction, request=request, response=response, tool=tool, tags=tags)
 

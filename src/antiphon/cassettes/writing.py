@@ -10,6 +10,8 @@ from antiphon.cassettes.format import MAGIC, Interaction, decode_header, decode_
 from antiphon.cassettes.format import encode_interaction as encode
 from antiphon.errors import CassetteCorrupt
 
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
 log = logging.getLogger("antiphon.cassettes")
 
 
@@ -19,6 +21,7 @@ class Writer:
     Raises:
         CassetteCorrupt: the file exists and is no cassette; nothing is written into foreign files.
         CassetteVersion: it was written by a newer version.
+        OSError: the file exists and cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -36,7 +39,7 @@ class Writer:
         line = encode(interaction)
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            self._file = os.open(self._path, _APPEND, 0o666)
         size = os.fstat(self._file).st_size
         data = line if size else encode_header() + line
         try:

@@ -41,7 +41,7 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     ``call_ids``: ``keep``, Mistral's nine letters and digits, or Kimi's ``functions.name:0``.
     ``empty_content``: what stands in an assistant message that only calls tools.
     ``echo_reasoning``: ``require`` also fills a gap, since such servers refuse a tool call without its reasoning.
-    ``tool_choices``: ``modes`` means auto, none and required, but no single function.
+    ``tool_choices``: ``modes`` means auto, none and required, but no single function; ``auto`` only the first two.
     ``response_format``: the most that the upstream can be held to; what is beyond it, the model is told.
     ``schema_keywords``: the only JSON Schema keywords allowed in parameters; None means all.
     ``takes`` and ``refuses`` add to `COMMON_PARAMETERS` and take away from them, in this order: strict servers answer

@@ -12,12 +12,14 @@ import base64
 import functools
 import io
 import ipaddress
+import os
+import socket
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from antiphon import __version__
 from antiphon.errors import ConnectFailed, ConnectionLost, ReadTimeout, TransportError
@@ -61,13 +63,14 @@ class HttpTransport:
             ReadTimeout: connected, then no headers within ``read_timeout_s``.
             ConnectionLost: cut before the headers were there.
         """
-        url = URL(request.url, encoded=True)
-        proxy, proxy_headers = _proxy_for(url.scheme, url.host or "")
+        url = urlsplit(request.url)
+        origin = f"{url.scheme}://{_without_credentials(url.netloc)}"
+        proxy, proxy_headers = _proxy_for(url.scheme, url.hostname or "")
         body = request.body
         try:
             response = await self._open_session().request(
                 request.method,
-                url,
+                request.url,
                 headers=_DEFAULT_HEADERS | dict(request.headers),
                 data=(io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body) or None,
                 skip_auto_headers=("content-type",),
@@ -76,8 +79,8 @@ class HttpTransport:
                 proxy_headers=proxy_headers,
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._explained(error, _origin(url)) from error
-        return _Response(response, self)
+            raise self._explained(error, origin) from error
+        return _Response(response, lambda error: self._explained(error, origin))
 
     async def close(self) -> None:
         """Close all connections; a later `send` would open new ones."""
@@ -121,9 +124,9 @@ class HttpTransport:
 class _Response:
     """An answer whose body is still coming."""
 
-    def __init__(self, response: aiohttp.ClientResponse, transport: HttpTransport) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, explained: Callable[[Exception], TransportError]) -> None:
         self._response = response
-        self._transport = transport
+        self._explained = explained
         self.status = response.status
         raw = response.raw_headers
         self.headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
@@ -139,7 +142,7 @@ class _Response:
             if chunk := _unread(content):
                 yield chunk
             self._response.close()
-            raise self._transport._explained(error, _origin(self._response.url)) from error
+            raise self._explained(error) from error
 
     async def close(self) -> None:
         self._response.close()
@@ -155,19 +158,16 @@ def _unread(content: aiohttp.StreamReader) -> bytes:
     return content.read_nowait()
 
 
-def _origin(url: URL) -> str:
-    """Scheme, host and port of a URL: all of it that may be shown."""
-    return str(url.origin()) if url.absolute else "the upstream"
-
-
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason})"
-    return (error.strerror or str(error)).rstrip(".")
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return (error.strerror or str(error)).rstrip(".")
+    return os.strerror(error.errno).lower()
 
 
 @functools.lru_cache(maxsize=256)
-def _proxy_for(scheme: str, host: str) -> tuple[URL | None, dict[str, str] | None]:
+def _proxy_for(scheme: str, host: str) -> tuple[str | None, dict[str, str] | None]:
     """The proxy the environment names for a host, with the header that opens it.
 
     Not left to aiohttp: its ``trust_env`` also sends passwords of a ``.netrc``, and hops to a thread for each request.
@@ -175,11 +175,16 @@ def _proxy_for(scheme: str, host: str) -> tuple[URL | None, dict[str, str] | Non
     proxy = urllib.request.getproxies().get(scheme)
     if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
         return None, None
-    url = URL(proxy if "://" in proxy else f"http://{proxy}")
-    if url.user is None:
-        return url, None
-    credentials = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-    return url.with_user(None), {"proxy-authorization": f"Basic {credentials}"}
+    url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    address = f"{url.scheme}://{_without_credentials(url.netloc)}"
+    if url.username is None:
+        return address, None
+    credentials = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
+    return address, {"proxy-authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+
+
+def _without_credentials(netloc: str) -> str:
+    return netloc.rpartition("@")[2]
 
 
 def is_loopback(host: str) -> bool:

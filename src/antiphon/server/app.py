@@ -160,9 +160,11 @@ def _routing_error(exchange: Exchange, error: HTTPException) -> HttpError:
         if (exchange.header(b"upgrade") or "").lower() == "websocket":
             # Codex falls back to HTTP on this status, and on no other.
             message = "WebSocket is not served yet. Use POST."
-            return HttpError(426, "invalid_request_error", message, "upgrade_required")
+            upgrade = ((b"upgrade", b"HTTP/1.1"),)
+            return HttpError(426, "invalid_request_error", message, "upgrade_required", more_headers=upgrade)
         message = f"Method {exchange.method} is not allowed for {exchange.path}."
-        return HttpError(405, "invalid_request_error", message, "method_not_allowed")
+        allow = ((b"allow", (error.headers or {}).get("Allow", "").encode()),)
+        return HttpError(405, "invalid_request_error", message, "method_not_allowed", more_headers=allow)
     hint = "" if exchange.path.startswith("/v1/") else " The paths of this server begin with /v1."
     message = f"Invalid URL ({exchange.method} {exchange.path}).{hint}"
     return HttpError(404, "invalid_request_error", message, "unknown_url")

@@ -66,7 +66,7 @@ _PASSED_ON = frozenset({402, 403, 404, 413, 415, 422})
 
 
 class HttpError(NamedTuple):
-    """An error as it is answered."""
+    """An error as it is answered; ``more_headers`` are those that its status demands."""
 
     status: int
     type: str
@@ -74,6 +74,7 @@ class HttpError(NamedTuple):
     code: str | None
     param: str | None = None
     retry_after_s: float | None = None
+    more_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -82,10 +83,13 @@ class HttpError(NamedTuple):
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Headers that belong to this error alone."""
-        if self.retry_after_s is None:
-            return []
-        return [(b"retry-after", b"%d" % max(1, math.ceil(self.retry_after_s)))]
+        """The headers that belong to this error alone."""
+        headers = [*self.more_headers]
+        if self.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after_s))))
+        return headers
 
 
 def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> bytes:  # noqa: A002

@@ -72,34 +72,35 @@ class Exchange:
     async def body(self) -> bytes:
         """The request's body, whole.
 
+        One that is too large is read to its end without being kept, unless it is more than twice as large: most clients
+        write all before they read, and would see a broken connection instead of the answer.
+
         Raises:
-            RequestTooLarge: it outgrew ``max_body_bytes``; known at once if the client says how long it is.
+            RequestTooLarge: it outgrew ``max_body_bytes``.
             InvalidRequest: it is compressed.
             ClientGone: it stopped coming.
         """
         if (encoding := self.header(b"content-encoding") or "identity") != "identity":
             raise InvalidRequest(f"Request bodies with content-encoding {encoding!r} are not read. Send it plain.")
-        declared = self.header(b"content-length") or "0"
-        if declared.isdecimal() and int(declared) > self.max_body_bytes:
-            raise self._too_large()
-        body = bytearray()
-        more = True
-        while more:
+        declared = self.header(b"content-length") or ""
+        size = int(declared) if declared.isdecimal() and int(declared) > 2 * self.max_body_bytes else 0
+        body, more = bytearray(), True
+        while more and size <= 2 * self.max_body_bytes:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self.max_body_bytes:
-                raise self._too_large()
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size <= self.max_body_bytes:
+                body += piece
+        if size > self.max_body_bytes:
+            raise RequestTooLarge(f"The request body is larger than the limit of {self.max_body_bytes:,} bytes.")
         return bytes(body)
 
     async def receive(self) -> MutableMapping[str, Any]:
         """The next ASGI message of the request; after the body, it says when the client goes."""
         return await self._receive()
-
-    def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The request body is larger than the limit of {self.max_body_bytes:,} bytes.")
 
     # --- the answer --------------------------------------------------------------------------
 

@@ -83,9 +83,13 @@ class Server(uvicorn.Server):
 
 
 def configure_logging(level: str) -> None:
-    """Log to stderr: warnings of everybody, and ours from ``level`` on."""
+    """Log to stderr: ours from ``level`` on, warnings of everybody else, of uvicorn only errors.
+
+    Its warnings are about clients: bytes that are not HTTP, handshakes that the application answers anyway.
+    """
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="WARNING")
     logging.getLogger("antiphon").setLevel(level.upper())
+    logging.getLogger("uvicorn").setLevel("ERROR")
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -12,7 +12,7 @@ import msgspec
 from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Interaction, Player, Recorder, read
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, RandomIds, SystemClock
 from antiphon.config import Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
@@ -114,7 +114,8 @@ def _live(settings: Settings, clock: Clock) -> Transport:
         return upstreams
     try:
         settings.record.parent.mkdir(parents=True, exist_ok=True)
-        return Recorder(upstreams, settings.record, clock=clock)
+        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
+        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
     except OSError as error:
         raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
 

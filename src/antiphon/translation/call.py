@@ -69,6 +69,7 @@ def _finished(event: ToolCallFinished, tool: Tool) -> list[ModelEvent]:
     text, mended = _unwrapped(event.arguments, is_whole=event.status == "completed")
     if tool.has_grammar and (inner := _without_wrapping(text)) is not None:
         text, mended = inner, True
+    text = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
     events: list[ModelEvent] = []
     if mended:
         done = "taken as the input of a freeform tool"
@@ -79,6 +80,8 @@ def _finished(event: ToolCallFinished, tool: Tool) -> list[ModelEvent]:
     return events
 
 
+# JSON can escape half a character, which no UTF-8 text can hold.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # Models write raw line breaks into JSON strings, above all in patches.
 _LENIENT = json.JSONDecoder(strict=False)
 _CUT = re.compile(r'\s*\{\s*"input"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
@@ -88,26 +91,22 @@ def _unwrapped(arguments: str, *, is_whole: bool) -> tuple[str, bool]:
     """The text inside ``{"input": text}``, and whether it came wrapped otherwise (R22)."""
     try:
         value = _LENIENT.decode(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         if is_whole:
             return arguments, True
         cut = _CUT.match(arguments)
         return (_decoded_prefix(cut[1]) if cut else ""), False
     match value:
-        case {"input": str(text), **rest} if not rest:
-            return text, False
+        case {"input": str(text)}:
+            return text, len(value) > 1
         case str(text):
             return text, True
-        case {**only} if len(only) == 1:
-            inner = next(iter(only.values()))
-            if isinstance(inner, list) and inner and isinstance(inner[-1], str):
-                return inner[-1], True  # {"command": ["apply_patch", "*** Begin Patch…"]}
-            return (inner, True) if isinstance(inner, str) else (arguments, True)
-        case {"input": str(text)}:
-            return text, True
-        case {} | None:
-            return "", True
-    return arguments, True
+        case dict() if len(value) == 1:
+            [inner] = value.values()
+            if isinstance(inner, list) and inner:
+                inner = inner[-1]  # {"command": ["apply_patch", "*** Begin Patch…"]}
+            return (inner if isinstance(inner, str) else arguments), True
+    return (arguments if value else ""), True
 
 
 def _decoded_prefix(escaped: str) -> str:

@@ -54,7 +54,8 @@ def to_chat(
     if offer.functions:
         body["tools"] = list(offer.functions.values())
         settings.set("tool_choice", choice)
-        settings.set("parallel_tool_calls", request.parallel_tool_calls)
+        parallel = request.parallel_tool_calls
+        settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
     _set_sampling(settings, request)
     settings.set("response_format", response_format)
     _set_output(settings, request, rules)
@@ -91,10 +92,11 @@ class _Settings:
 
 def _set_sampling(settings: _Settings, request: CreateResponse) -> None:
     for name in _SHARED:
-        settings.set(name, getattr(request, name))
+        value, written = getattr(request, name), request.raw.get(name)
+        settings.set(name, written if written == value else value)  # a 0 that was written 0 is not sent as 0.0
     for name in _HINTS:
         settings.set(name, getattr(request, name), matters=False)
-    for name in EXTRA_PARAMETERS:
+    for name in sorted(EXTRA_PARAMETERS):
         settings.set(name, request.raw.get(name))
     if request.reasoning is not None:
         settings.set("reasoning_effort", request.reasoning.effort)

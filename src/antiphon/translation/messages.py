@@ -37,6 +37,11 @@ class _Call(Struct, kw_only=True):
     is_answered: bool = False
     is_whole: bool = True
 
+    @property
+    def took_place(self) -> bool:
+        """A call that was cut off was not made, unless somebody answered it all the same."""
+        return self.is_whole or self.is_answered
+
 
 class _AssistantTurn(Struct):
     """What will be one assistant message and its tool messages."""
@@ -126,6 +131,7 @@ class Transcript:
         turn.calls.append(call)
         if item["type"] == "mcp_call":  # run by a server: call and output are one item
             call.output, call.is_answered = item.get("output") or item.get("error") or "", True
+            self._turn = None
         self._turns_of_call.setdefault(call_id, []).append(turn)
 
     def _add_output(self, item: Item, output: Any) -> None:
@@ -162,23 +168,24 @@ class Transcript:
         return {name: value for name, value in private["provider_data"].items() if name not in _CALL_FIELDS}
 
     def _json(self, arguments: str) -> str:
-        """Arguments that are JSON: chat templates parse them, and one bad call fails every later request (Q25)."""
+        """Arguments that are an object: templates parse them, and one bad call would fail every later request (Q25)."""
+        if arguments.strip() in ("", "null"):
+            return "{}"
         try:
-            msgspec.json.decode(arguments)
+            if isinstance(msgspec.json.decode(arguments), dict):
+                return arguments
         except (msgspec.DecodeError, RecursionError):
-            if not arguments.strip():
-                return "{}"
-            self._notes.add("Q25", seen=arguments, done="sent as one string: the arguments are not JSON")
-            return msgspec.json.encode({"arguments": arguments}).decode()
-        return arguments
+            pass
+        self._notes.add("Q25", seen=arguments, done="sent as one string: the arguments are not a JSON object")
+        return _encoded({"arguments": arguments})
 
     # --- messages ----------------------------------------------------------------------------
 
     def _turn_messages(self, turn: _AssistantTurn, ids: CallIds) -> list[ChatMessage]:
-        cut = [call for call in turn.calls if not call.is_whole and not call.is_answered]
-        if cut:
-            self._notes.add("Q25", seen=f"incomplete call of {cut[0].name}", done="not shown: it never took place")
-            turn.calls = [call for call in turn.calls if call not in cut]
+        for call in turn.calls:
+            if not call.took_place:
+                self._notes.add("Q25", seen=f"incomplete call of {call.name}", done="not shown: it never took place")
+        turn.calls = [call for call in turn.calls if call.took_place]
         if not turn.texts and not turn.calls:
             if turn.reasoning:
                 self._notes.add("R30", seen="reasoning without an answer", done="not echoed: no message to put it on")
@@ -217,7 +224,7 @@ class Transcript:
                 message[echo.field] = f"{message[echo.field]}\n\n{echo.text}" if echo.field in message else echo.text
             if echo.details:
                 message.setdefault("reasoning_details", []).extend(echo.details)
-        if self._rules.echo_reasoning == "require" and turn.calls and not turn.reasoning:
+        if self._rules.echo_reasoning == "require" and turn.calls and not any(echo.text for echo in turn.reasoning):
             message["reasoning_content"] = " "  # "" is refused too (nanobot#946)
             self._notes.add("Q70", seen="a tool call without its reasoning", done="sent with a blank as its reasoning")
 

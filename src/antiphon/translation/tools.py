@@ -147,13 +147,13 @@ def _named(tools: list[Tool], max_length: int) -> dict[str, Tool]:
 
 def _hashed(tool: Tool, taken: dict[str, Tool], max_length: int) -> str:
     stem = wire_safe(tool.flat_name, max_length - _HASH_LENGTH - 1)
-    for salt in count():
-        identity = "\0".join((str(salt), tool.kind, tool.namespace or "", tool.name))
-        digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
-        wire = f"{stem}_{digest[:_HASH_LENGTH]}"
-        if wire not in taken:
-            return wire
-    raise AssertionError("unreachable: count() does not end")
+    identities = ("\0".join((str(salt), tool.kind, tool.namespace or "", tool.name)) for salt in count())
+    wires = (f"{stem}_{_digest(identity)}" for identity in identities)
+    return next(wire for wire in wires if wire not in taken)
+
+
+def _digest(identity: str) -> str:
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
 
 
 def _parameters(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:

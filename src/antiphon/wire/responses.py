@@ -132,10 +132,9 @@ def decode_request(body: bytes) -> CreateResponse:
     """
     raw = decode_object(body)
     try:
-        request = msgspec.convert(raw, CreateResponse)
+        request = msgspec.convert({**raw, "raw": raw}, CreateResponse)
     except msgspec.ValidationError as error:
         raise refusal(error, raw, choices=_CHOICES) from None
-    request.raw = raw
     _check_sources(request)
     check_tools(request.tools or [], "tools")
     items = input_items(request)
@@ -166,6 +165,27 @@ def input_items(request: CreateResponse) -> list[Item]:
     return [checked_item(item, f"input[{position}]") for position, item in enumerate(request.input)]
 
 
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request body, as it was sent.
+
+    Raises:
+        InvalidRequest: not JSON, not an object, or nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        raw = msgspec.json.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"We could not parse the JSON body of your request: {error}.", code="invalid_json"
+        ) from None
+    if not isinstance(raw, dict):
+        raise InvalidRequest("The body of the request must be a JSON object.", code="invalid_type")
+    if _is_deeper_than(raw, MAX_DEPTH):
+        raise _too_deep()
+    return raw
+
+
 def _check_sources(request: CreateResponse) -> None:
     if request.previous_response_id is not None and request.conversation is not None:
         raise InvalidRequest(
@@ -193,27 +213,6 @@ def _check_choice_is_offered(request: CreateResponse, choice: dict[str, Any], it
             param="tool_choice",
             code="invalid_value",
         )
-
-
-def decode_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request body, as it was sent.
-
-    Raises:
-        InvalidRequest: not JSON, not an object, or nested deeper than `MAX_DEPTH`.
-    """
-    try:
-        raw = msgspec.json.decode(body)
-    except RecursionError:
-        raise _too_deep() from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(
-            f"We could not parse the JSON body of your request: {error}.", code="invalid_json"
-        ) from None
-    if not isinstance(raw, dict):
-        raise InvalidRequest("The body of the request must be a JSON object.", code="invalid_type")
-    if _is_deeper_than(raw, MAX_DEPTH):
-        raise _too_deep()
-    return raw
 
 
 def _too_deep() -> InvalidRequest:

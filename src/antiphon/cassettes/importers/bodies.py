@@ -6,7 +6,7 @@ import gzip
 import sys
 import zlib
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -130,19 +130,16 @@ def _is_text(body: bytes) -> bool:
 # --- parsed objects --------------------------------------------------------------------------
 
 
-def event_stream(objects: Iterable[bytes | dict[str, Any]]) -> tuple[Chunk, ...]:
-    """Objects that a tool kept of an event stream, framed again: a chunk each.
+def event_stream(objects: Iterable[tuple[bytes, dict[str, Any]]]) -> tuple[Chunk, ...]:
+    """Objects that a tool kept of an event stream, as text and value, framed again: a chunk each.
 
     The tool swallowed ``[DONE]``; it is put back behind a chat stream that came to its finish, so that clients which
     wait for it are served, and never behind one that was cut.
     """
     chunks, finished = [], False
-    for each in objects:
-        data, value = (
-            (each, msgspec.json.decode(each)) if isinstance(each, bytes) else (msgspec.json.encode(each), each)
-        )
+    for text, value in objects:
         name = value.get("type") or value.get("event_type")
-        chunks.append(Chunk(0.0, encode(data, name if isinstance(name, str) else None)))
+        chunks.append(Chunk(0.0, encode(text, name if isinstance(name, str) else None)))
         finished = finished or _has_finished(value)
     if finished:
         chunks.append(Chunk(0.0, encode(b"[DONE]")))
@@ -154,7 +151,6 @@ def _has_finished(chunk: dict[str, Any]) -> bool:
     return isinstance(choices, list) and any(isinstance(each, dict) and each.get("finish_reason") for each in choices)
 
 
-def lines(objects: Iterable[dict[str, Any]]) -> Iterator[Chunk]:
-    """Objects that a tool kept of a stream of JSON lines, a chunk each."""
-    for each in objects:
-        yield Chunk(0.0, msgspec.json.encode(each) + b"\n")
+def json_lines(objects: Iterable[tuple[bytes, dict[str, Any]]]) -> tuple[Chunk, ...]:
+    """Objects that a tool kept of a stream of JSON lines, as text and value, a chunk each."""
+    return tuple([Chunk(0.0, text + b"\n") for text, _ in objects])

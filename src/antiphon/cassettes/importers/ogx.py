@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.cassettes.format import Chunk, Interaction, RecordedRequest, RecordedResponse, ToolCall
-from antiphon.cassettes.importers.bodies import EVENT_STREAM, JSON, event_stream, lines, whole
+from antiphon.cassettes.importers.bodies import EVENT_STREAM, JSON, event_stream, json_lines, whole
 from antiphon.errors import ConnectionLost, ProviderError
 from antiphon.events import ErrorInfo
 
@@ -112,9 +112,12 @@ def _whole_body(body: Any) -> bytes:
 def _stream(body: list[Any]) -> tuple[str, tuple[Chunk, ...]]:
     if all(isinstance(each, str) for each in body):  # the lines of an event stream, line ends taken off
         return EVENT_STREAM, whole("".join(line + "\n" for line in body).encode())
-    objects = [_plain(each) for each in body]
-    if any(isinstance(each, dict) and str(each.get("__type__", "")).startswith("ollama.") for each in body):
-        return NDJSON, tuple(lines(objects))
+    values = [_plain(each) for each in body]
+    if not all(isinstance(value, dict) for value in values):
+        raise ValueError("a streamed response holds something that is no object")
+    objects = [(msgspec.json.encode(value), value) for value in values]
+    if any(str(each.get("__type__")).startswith("ollama.") for each in body):
+        return NDJSON, json_lines(objects)
     return EVENT_STREAM, event_stream(objects)
 
 
