@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from antiphon.assembly import ChatAssembler, assemble_chunks
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.choice import Choice
-from antiphon.dialects import OPENAI, Dialect
+from antiphon.dialects import OPENAI, AnswerRules, Dialect
 from antiphon.events import (
     Diagnostic,
     ModelEvent,
@@ -124,7 +124,8 @@ def check_calls(events: list[ModelEvent]) -> None:
             assert sent or event.arguments == "{}"
 
 
-dialects = st.sampled_from([OPENAI, Dialect(think_tags=("think",), tool_markup=("hermes",), mends_argument_tail=True)])
+ODD = AnswerRules(think_tags=("think",), tool_markup=("hermes",), mends_argument_tail=True)
+dialects = st.sampled_from([OPENAI, Dialect(answers=ODD)])
 
 
 @given(streams, dialects, st.lists(st.integers(0, 10_000), max_size=20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 
@@ -13,7 +14,7 @@ from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, route
+from antiphon.config import Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
@@ -52,7 +53,14 @@ async def open_app(
             transport = _live(settings, clock)
         stack.push_async_callback(transport.close)
         providers = {
-            each.name: ChatProvider(each.name, each.base_url, transport, api_key=each.api_key, headers=each.headers)
+            each.name: ChatProvider(
+                each.name,
+                each.base_url,
+                transport,
+                api_key=each.api_key,
+                headers=each.headers,
+                dialect_of=partial(dialect_of, settings, each.name),
+            )
             for each in settings.upstreams.values()
         }
         resolve = _resolver(settings, providers)
