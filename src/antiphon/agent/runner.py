@@ -18,7 +18,10 @@ from antiphon.wire.responses import CreateResponse, input_items
 
 
 class Runner:
-    """Runs requests in this process, each in the task that reads it."""
+    """Runs requests in this process, each in the task that reads it.
+
+    ``on_ended`` is told the events of each run when it has ended, in whatever way.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class Runner:
         ids: Ids,
         limits: Limits | None = None,
         tools: Mapping[str, Tool] | None = None,
+        on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -36,6 +40,7 @@ class Runner:
         self._ids = ids
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._on_ended = on_ended
 
     async def run(
         self, owner: str, request: CreateResponse, *, authorization: str | None = None
@@ -72,9 +77,13 @@ class Runner:
             tools=self._tools,
             authorization=authorization,
         )
-        async with aclosing(loop.events()) as events:
-            async for batch in events:
-                yield batch
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
 
     async def recover(self) -> int:
         """Settle the runs that a dead process left without an end; return how many.

@@ -21,6 +21,7 @@ from antiphon.providers.http import HttpTransport
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
@@ -64,7 +65,15 @@ async def open_app(
             for each in settings.upstreams.values()
         }
         resolve = _resolver(settings, providers)
-        runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids, limits=_limits(settings))
+        metrics = Metrics()
+        runner = Runner(
+            store=store,
+            resolve=resolve,
+            clock=clock,
+            ids=ids,
+            limits=_limits(settings),
+            on_ended=metrics.run_ended,
+        )
         if interrupted := await runner.recover():
             _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
         named = {alias: each.upstream for alias, each in settings.models.items()}
@@ -73,15 +82,18 @@ async def open_app(
         app = App(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
+                *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
+                *metrics.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
             forward_auth=settings.forward_auth,
             max_body_bytes=settings.limits.max_body_bytes,
+            on_answered=metrics.request_ended,
         )
+        metrics.watch_in_flight(app.in_flight)
         stack.push_async_callback(app.close)
         yield app
 
