@@ -20,6 +20,7 @@ from antiphon.providers.http import HttpTransport
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.models import Models
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
@@ -65,6 +66,7 @@ async def open_app(
         app = App(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
+                *Conversations(store, ids).routes(),
                 *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
             ],
