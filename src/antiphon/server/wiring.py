@@ -21,6 +21,7 @@ from antiphon.providers.http import HttpTransport
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.responses import Responses
@@ -83,6 +84,7 @@ async def open_app(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
                 *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
+                *Conversations(store, ids).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
                 *metrics.routes(),
             ],
