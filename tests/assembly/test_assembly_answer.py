@@ -20,7 +20,7 @@ from assembly_streams import (
 )
 
 from antiphon.assembly import ChatAssembler, assemble, assemble_chunks
-from antiphon.dialects import Dialect
+from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import AnnotationAdded, ReasoningFinished, TextDelta, TextFinished, TextStarted
 
 TEXT = ["text.started", "text.delta", "text.finished", "turn.finished"]
@@ -117,17 +117,13 @@ def test_q45_a_finish_reason_that_means_an_error_is_a_failure(word: str) -> None
 
 
 def test_q45_a_dialect_may_add_words() -> None:
-    assert (
-        finished(
-            stream(chunk({"content": "a"}, "fertig"), dialect=Dialect(finish_reasons={"fertig": "stop"}))
-        ).finish_reason
-        == "stop"
-    )
+    german = Dialect(answers=AnswerRules(finish_reasons={"fertig": "stop"}))
+    assert finished(stream(chunk({"content": "a"}, "fertig"), dialect=german)).finish_reason == "stop"
 
 
 def test_q46_an_empty_answer_is_told_of_and_fails_where_the_dialect_says_so() -> None:
     assert "Q46" in quirks(stream(chunk(), STOP))
-    assert failed(stream(chunk(), STOP, dialect=Dialect(empty_answer_fails=True))).retryable
+    assert failed(stream(chunk(), STOP, dialect=Dialect(answers=AnswerRules(empty_answer_fails=True)))).retryable
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
@@ -324,7 +320,7 @@ def test_q65_reasoning_in_two_fields_is_shown_once() -> None:
     assert "Q65" in quirks(events)
 
 
-THINK = Dialect(think_tags=("think", "thinking"))
+THINK = Dialect(answers=AnswerRules(think_tags=("think", "thinking")))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
@@ -338,7 +334,7 @@ def test_q66_tagged_reasoning_is_taken_out_of_the_text_wherever_chunks_cut_it(si
 
 
 def test_q67_a_dialect_may_say_that_the_opening_tag_is_never_sent() -> None:
-    dialect = Dialect(think_tags=("think",), starts_in_thinking=True)
+    dialect = Dialect(answers=AnswerRules(think_tags=("think",), starts_in_thinking=True))
     events = stream(chunk({"content": "Hm</th"}), chunk({"content": "ink>Hi"}), STOP, dialect=dialect)
     assert (reasoning(events), text(events)) == ("Hm", "Hi")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.assembly.markup import MARKUPS, MarkupReader
-from antiphon.dialects import Dialect
+from antiphon.dialects import AnswerRules, Dialect
 
 WRITTEN = {
     "hermes": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>',
@@ -25,7 +25,7 @@ WRITTEN = {
 
 def answer(content: str, markup: str, size: int = 1) -> list[object]:
     pieces = [content[at : at + size] for at in range(0, len(content), size)]
-    dialect = Dialect(tool_markup=(markup.split()[0],))
+    dialect = Dialect(answers=AnswerRules(tool_markup=(markup.split()[0],)))
     return stream(*(chunk({"content": piece}) for piece in pieces), STOP, offered=TOOLS, dialect=dialect)  # type: ignore[return-value]
 
 

@@ -23,7 +23,7 @@ from assembly_streams import (
 )
 
 from antiphon.assembly import ChatAssembler, tool_calls
-from antiphon.dialects import Dialect
+from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted
 
 PARIS, ROME = '{"city":"Paris"}', '{"city":"Rome"}'
@@ -337,7 +337,7 @@ def test_q26_markup_behind_the_arguments_makes_the_call_incomplete_unless_the_di
     events = stream(*chunks)
     assert told_calls(events)[0][2] == "incomplete"
     assert "Q26" in quirks(events)
-    assert told_calls(stream(*chunks, dialect=Dialect(mends_argument_tail=True))) == ONE
+    assert told_calls(stream(*chunks, dialect=Dialect(answers=AnswerRules(mends_argument_tail=True)))) == ONE
 
 
 def test_q28_deltas_without_anything_in_them_change_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -13,8 +14,10 @@ from antiphon.agent.machine import Limits, Machine
 from antiphon.clock import Clock, Ids
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
+from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store
-from antiphon.wire.responses import CreateResponse, input_items
+from antiphon.store.references import resolved
+from antiphon.wire.responses import CreateResponse, conversation_of, input_items
 
 
 class Runner:
@@ -49,14 +52,20 @@ class Runner:
 
         Raises, before the first batch:
             ModelNotFound: no upstream answers to the model's name.
-            NotFound: ``previous_response_id`` names nothing of this owner's.
+            NotFound: ``previous_response_id``, ``conversation`` or an item reference names nothing of this owner's.
             Conflict: the previous response has not ended.
+            DuplicateItem: an item of the input is in the conversation already.
         """
         targets = self._resolve(request.model)
-        parent = request.previous_response_id
+        parent, conversation = request.previous_response_id, None
         history = await self._store.history(owner, parent) if parent else []
-        own_input = input_items(request)
+        if conversation_id := conversation_of(request):
+            conversation = await self._store.conversations.history(owner, conversation_id)
+            history = conversation.items
         run = self._ids.new("resp")
+        own_input = with_ids(
+            await resolved(self._store, owner, input_items(request), param="input"), partial(input_item_id, run)
+        )
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
@@ -64,7 +73,7 @@ class Runner:
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
         store = self._store if request.store is not False else None
-        journal = Journal(store, owner, started, parent=parent, input_items=own_input)
+        journal = Journal(store, owner, started, parent=parent, input_items=own_input, conversation=conversation)
         loop = Loop(
             run=run,
             request=request,

@@ -14,7 +14,7 @@ import msgspec
 from antiphon.assembly.arguments import Settled, settle
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.tool_calls import Piece, Row, Sighting, Slot, decide
-from antiphon.dialects import Dialect
+from antiphon.dialects.answers import AnswerRules
 from antiphon.errors import LimitExceeded
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted, ToolKind
 
@@ -27,19 +27,19 @@ _FUNCTION_KEYS = frozenset({"name", "arguments", "input"})
 class ToolCalls:
     """The calls of one choice. ``before_announcing`` is called each time a call is about to be announced."""
 
-    __slots__ = ("_at", "_before_announcing", "_choice", "_dialect", "_emission", "_offered", "_slots")
+    __slots__ = ("_at", "_before_announcing", "_choice", "_emission", "_offered", "_rules", "_slots")
 
     def __init__(
         self,
         choice: int,
         emission: Emission,
-        dialect: Dialect,
+        rules: AnswerRules,
         offered: Mapping[str, Any],
         before_announcing: Callable[[], None],
     ) -> None:
         self._choice = choice
         self._emission = emission
-        self._dialect = dialect
+        self._rules = rules
         self._offered = offered
         self._before_announcing = before_announcing
         self._slots: list[Slot] = []
@@ -228,7 +228,7 @@ class ToolCalls:
             name=slot.name,
             schema=self._offered.get(slot.name),
             cut=cut,
-            mends_tail=self._dialect.mends_argument_tail,
+            mends_tail=self._rules.mends_argument_tail,
         )
 
     def _close(self, slot: Slot, settled: Settled) -> int:

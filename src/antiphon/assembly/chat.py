@@ -61,7 +61,7 @@ class ChatAssembler:
         n: int | None = None,
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     ) -> None:
-        self._dialect = dialect
+        self._rules = dialect.answers
         self._offered = offered or {}
         self._n = n
         self._body = BodyReader(max_bytes=max_body_bytes)
@@ -166,7 +166,7 @@ class ChatAssembler:
         if state is None:
             if len(self._choices) >= MAX_CHOICES:
                 raise LimitExceeded("choices", f"The upstream sent more than {MAX_CHOICES} choices in one answer.")
-            state = self._choices[index] = Choice(index, self._emission, self._dialect, self._offered)
+            state = self._choices[index] = Choice(index, self._emission, self._rules, self._offered)
         state.take(choice)
         usage = choice.get("usage")
         if type(usage) is dict:
@@ -207,7 +207,7 @@ class ChatAssembler:
         main = self._choices.get(0) or next(iter(self._choices.values()))
         if main.finish_word == "error":
             self._fail(_failed_by_model(main.finish_reason))
-        elif main.is_empty and self._dialect.empty_answer_fails:
+        elif main.is_empty and self._rules.empty_answer_fails:
             self._fail(_empty_answer())
         else:
             self._close_finished(main)

@@ -11,7 +11,7 @@ from antiphon.assembly.emission import Emission
 from antiphon.assembly.markup import MarkupReader, WrittenCall
 from antiphon.assembly.speech import Speech
 from antiphon.assembly.thinking import ThinkSplitter
-from antiphon.dialects import Dialect
+from antiphon.dialects.answers import AnswerRules
 
 _CHOICE_KEYS = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "usage", "error", "text"})
 _DELTA_KEYS = frozenset(
@@ -35,10 +35,10 @@ class Choice:
 
     __slots__ = (
         "_delta_keys",
-        "_dialect",
         "_emission",
         "_is_short_way_shut",
         "_markup",
+        "_rules",
         "_shown_field",
         "_text_fields",
         "_think",
@@ -48,17 +48,17 @@ class Choice:
         "speech",
     )
 
-    def __init__(self, index: int, emission: Emission, dialect: Dialect, offered: Mapping[str, Any]) -> None:
+    def __init__(self, index: int, emission: Emission, rules: AnswerRules, offered: Mapping[str, Any]) -> None:
         self._emission = emission
-        self._dialect = dialect
-        self._delta_keys = _DELTA_KEYS.union(dialect.reasoning_fields)
-        self._text_fields = frozenset({"content", "refusal", *dialect.reasoning_fields})
+        self._rules = rules
+        self._delta_keys = _DELTA_KEYS.union(rules.reasoning_fields)
+        self._text_fields = frozenset({"content", "refusal", *rules.reasoning_fields})
         self._think: ThinkSplitter | None = None
-        if dialect.think_tags:
-            self._think = ThinkSplitter(dialect.think_tags, starts_in_thinking=dialect.starts_in_thinking)
-        self._markup = MarkupReader(dialect.tool_markup, offered) if dialect.tool_markup else None
+        if rules.think_tags:
+            self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
+        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup else None
         self.speech = Speech(index, emission)
-        self.calls = ToolCalls(index, emission, dialect, offered, self.speech.close)
+        self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
         self._is_short_way_shut = self._think is not None or self._markup is not None
         self.finish_reason: str | None = None
@@ -150,7 +150,7 @@ class Choice:
 
     def _take_reasoning(self, delta: dict[str, Any]) -> None:
         speech, field, text = self.speech, None, ""
-        for name in self._dialect.reasoning_fields:
+        for name in self._rules.reasoning_fields:
             seen = _part_text(delta.get(name))
             if seen:
                 if field is None:
@@ -251,7 +251,7 @@ class Choice:
     @property
     def finish_word(self) -> str | None:
         """Our word for the finish reason so far; None if there was none."""
-        return finish.normalise(self.finish_reason, self._dialect.finish_reasons)
+        return finish.normalise(self.finish_reason, self._rules.finish_reasons)
 
     @property
     def is_empty(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 
@@ -13,13 +14,14 @@ from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, route
+from antiphon.config import Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.responses import Responses
@@ -53,7 +55,14 @@ async def open_app(
             transport = _live(settings, clock)
         stack.push_async_callback(transport.close)
         providers = {
-            each.name: ChatProvider(each.name, each.base_url, transport, api_key=each.api_key, headers=each.headers)
+            each.name: ChatProvider(
+                each.name,
+                each.base_url,
+                transport,
+                api_key=each.api_key,
+                headers=each.headers,
+                dialect_of=partial(dialect_of, settings, each.name),
+            )
             for each in settings.upstreams.values()
         }
         resolve = _resolver(settings, providers)
@@ -75,6 +84,7 @@ async def open_app(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
                 *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
+                *Conversations(store, ids).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
                 *metrics.routes(),
             ],

@@ -1,0 +1,27 @@
+"""What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
+
+from antiphon.config.settings import (
+    LimitSettings,
+    ModelRoute,
+    Route,
+    Settings,
+    UpstreamSettings,
+    dialect_of,
+    hash_key,
+    load_dialects,
+    load_settings,
+    route,
+)
+
+__all__ = [
+    "LimitSettings",
+    "ModelRoute",
+    "Route",
+    "Settings",
+    "UpstreamSettings",
+    "dialect_of",
+    "hash_key",
+    "load_dialects",
+    "load_settings",
+    "route",
+]
