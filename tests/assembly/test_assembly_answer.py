@@ -277,6 +277,14 @@ def test_q61_log_probabilities_go_with_their_text_and_older_shapes_are_kept() ->
     assert finished(events).provider_data["choices"]["0"]["logprobs"] == {"token_logprobs": [-0.1]}
 
 
+def test_q61_log_probabilities_of_a_wrong_shape_are_not_shown() -> None:
+    odd = chunk({"content": "hi"}, "stop")
+    odd["choices"][0]["logprobs"] = {"content": [{"token": "hi", "top_logprobs": [7]}]}
+    events = stream(odd)
+    assert [event.logprobs for event in events if isinstance(event, TextDelta)] == [[]]
+    assert finished(events).provider_data["choices"]["0"]["logprobs"] == odd["choices"][0]["logprobs"]
+
+
 # --- reasoning -------------------------------------------------------------------------------
 
 
