@@ -18,12 +18,16 @@ from antiphon.errors import AntiphonError, InvalidEvent, ProtocolError, Provider
 from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
 from antiphon.providers.base import ModelCall
 from antiphon.providers.learning import Learned, learn
+from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import to_chat
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # How long the end of a finished stream is waited for, so that its connection can be used again.
 _DRAIN_S = 0.02
+
+# Items whose ids the model has seen: no new call may have one of them.
+_CALLS = frozenset({"function_call", "custom_tool_call"})
 
 _MAX_ERROR_BODY_BYTES = 256 * 1024
 
@@ -58,6 +62,7 @@ class ChatProvider:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         dialect_of: Callable[[str], Dialect] = lambda _: OPENAI,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
@@ -65,6 +70,7 @@ class ChatProvider:
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._headers = tuple((key.lower(), value) for key, value in (headers or {}).items())
         self._dialect_of = dialect_of
+        self._max_event_bytes = max_event_bytes
         self._learned: dict[str, dict[str, Any]] = {}  # fields of the rules of requests, by model
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
@@ -75,7 +81,14 @@ class ChatProvider:
             return
         try:
             yield events
-            assembler = ChatAssembler(turn=call.turn, dialect=dialect, offered=chat.offered, n=1)
+            assembler = ChatAssembler(
+                turn=call.turn,
+                dialect=dialect,
+                offered=chat.offered,
+                n=1,
+                used_call_ids=[item["call_id"] for item in call.items if item.get("type") in _CALLS],
+                max_event_bytes=self._max_event_bytes,
+            )
             async with aclosing(_assemble(assembler, response)) as batches:
                 async for batch in batches:
                     yield chat.restore(batch)
