@@ -14,6 +14,7 @@ from antiphon.clock import Clock, Ids
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
 from antiphon.store.base import Store
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, input_items
 
 
@@ -70,6 +71,40 @@ class Runner:
             ids=self._ids,
             limits=_with_attempts(self._limits, len(targets)),
             tools=self._tools,
+            authorization=authorization,
+        )
+        async with aclosing(loop.events()) as events:
+            async for batch in events:
+                yield batch
+
+    async def complete(
+        self, owner: str, request: CreateChatCompletion, *, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in the run of a chat completion; see `run`. It is stored only if ``store`` says so.
+
+        Tools are the client's, as the chat API has no others.
+
+        Raises, before the first batch:
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        targets = self._resolve(request.model)
+        started = RunStarted(
+            run=self._ids.new("chatcmpl"),
+            created_at_s=int(self._clock.now_s()),
+            model=request.model,
+            request=request.raw,
+            api="chat",
+        )
+        store = self._store if request.store else None
+        loop = Loop(
+            run=started.run,
+            request=request,
+            items=[],
+            targets=targets,
+            journal=Journal(store, owner, started, parent=None, input_items=[]),
+            clock=self._clock,
+            ids=self._ids,
+            limits=_with_attempts(self._limits, len(targets)),
             authorization=authorization,
         )
         async with aclosing(loop.events()) as events:

@@ -17,7 +17,9 @@ from antiphon.errors import AntiphonError, InvalidEvent, ProtocolError, Provider
 from antiphon.events import ErrorInfo, ModelEvent, TurnFailed, TurnFinished
 from antiphon.providers.base import ModelCall
 from antiphon.translation.chat import to_chat
+from antiphon.translation.chat_requests import chat_to_chat
 from antiphon.transport import HttpRequest, HttpResponse, Transport
+from antiphon.wire.responses import CreateResponse
 
 # How long the end of a finished stream is waited for, so that its connection can be used again.
 _DRAIN_S = 0.02
@@ -43,11 +45,15 @@ class ChatProvider:
         self._transport = transport
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._headers = tuple((key.lower(), value) for key, value in (headers or {}).items())
-        self._dialect = dialect
+        self.dialect = dialect
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         """Ask the model; see `antiphon.providers.base.Provider.stream`."""
-        chat = to_chat(call.request, call.items, model=call.model, dialect=self._dialect, upstream=self.name)
+        asked: dict[str, Any] = {"model": call.model, "dialect": self.dialect, "upstream": self.name}
+        if isinstance(call.request, CreateResponse):
+            chat = to_chat(call.request, call.items, **asked)
+        else:
+            chat = chat_to_chat(call.request, call.items, **asked)
         request = self._request(
             "POST",
             "/chat/completions",
@@ -65,7 +71,9 @@ class ChatProvider:
                 yield [*chat.diagnostics, await _refused(call.turn, response)]
                 return
             yield list(chat.diagnostics)
-            assembler = ChatAssembler(turn=call.turn, dialect=self._dialect, offered=chat.offered)
+            assembler = ChatAssembler(
+                turn=call.turn, dialect=self.dialect, offered=chat.offered, n=chat.body.get("n", 1)
+            )
             async with aclosing(_assemble(assembler, response)) as batches:
                 async for batch in batches:
                     yield chat.restore(batch)
@@ -88,10 +96,19 @@ class ChatProvider:
             raise InvalidEvent(f"The upstream {self.name!r} answered /models with something else: {error}") from error
 
     async def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpResponse:
         """Send bytes as they are; see `antiphon.providers.base.Provider.forward`."""
-        request = self._request(method, path, body, interaction=interaction, authorization=authorization)
+        request = self._request(
+            method, path, body, interaction=interaction, more_headers=headers, authorization=authorization
+        )
         return await self._transport.send(request)
 
     async def close(self) -> None:
@@ -99,17 +116,25 @@ class ChatProvider:
         await self._transport.close()
 
     def _request(
-        self, method: str, path: str, body: bytes = b"", *, interaction: str = "", authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        interaction: str = "",
+        more_headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpRequest:
-        headers = [("accept", "application/json, text/event-stream"), ("user-agent", f"antiphon/{__version__}")]
+        headers = {"accept": "application/json, text/event-stream", "user-agent": f"antiphon/{__version__}"}
         if body:
-            headers.append(("content-type", "application/json"))
+            headers["content-type"] = "application/json"
+        headers.update(more_headers)
         if key := authorization or self._authorization:
-            headers.append(("authorization", key))
+            headers["authorization"] = key
         return HttpRequest(
             method=method,
             url=self._base_url + path,
-            headers=(*headers, *self._headers),
+            headers=(*headers.items(), *self._headers),
             body=body,
             interaction=interaction,
         )

@@ -7,12 +7,12 @@ owner, and nobody sees another's rows: what belongs to someone else is `NotFound
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.wire.responses import Item
 
 
@@ -23,8 +23,15 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
     run: str
 
 
+class StoredChat(msgspec.Struct, frozen=True):
+    """A chat completion that was stored: its journal, and what the client has written on it since."""
+
+    events: list[RunEvent]
+    metadata: dict[str, str]
+
+
 class Store(Protocol):
-    """Durable memory of runs."""
+    """Durable memory of runs. A run of one API is not there for the other: ``api`` says whose runs are meant."""
 
     async def begin(self, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
         """Write a new run: its first event, its input items, its parent.
@@ -57,7 +64,7 @@ class Store(Protocol):
         """
         ...
 
-    async def events(self, owner: str, run: str) -> list[RunEvent]:
+    async def events(self, owner: str, run: str, *, api: Api = "responses") -> list[RunEvent]:
         """The journal of a run, whole.
 
         Raises:
@@ -77,12 +84,45 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, owner: str, run: str) -> None:
+    async def delete(self, owner: str, run: str, *, api: Api = "responses") -> None:
         """Forget a run: its journal goes at once; its items stay only as long as a later run builds on them.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted before.
             Conflict: the run has not ended.
+        """
+        ...
+
+    async def chat(self, owner: str, run: str) -> StoredChat:
+        """One stored chat completion.
+
+        Raises:
+            NotFound: no such chat completion for this owner, it was deleted, or it has no answer (yet).
+        """
+        ...
+
+    async def chats(
+        self,
+        owner: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[StoredChat]:
+        """Stored chat completions in order of arrival: those after the run ``after`` that have all of ``metadata``.
+
+        Raises:
+            NotFound: ``after`` is no chat completion of this owner.
+        """
+        ...
+
+    async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
+        """Write on a stored chat completion, over what was written there.
+
+        Raises:
+            NotFound: no such chat completion for this owner, or it was deleted.
         """
         ...
 

@@ -67,7 +67,15 @@ def create_segments(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments)
+def add_api_to_runs(connection: sqlite3.Connection) -> None:
+    """Which API a run was asked for by, and what stored chat completions are listed by."""
+    connection.execute("ALTER TABLE runs ADD COLUMN api TEXT NOT NULL DEFAULT 'responses'")
+    connection.execute("ALTER TABLE runs ADD COLUMN model TEXT")
+    connection.execute("ALTER TABLE runs ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'")  # as JSON
+    connection.execute("CREATE INDEX runs_by_api ON runs (owner, number) WHERE api <> 'responses'")
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments, add_api_to_runs)
 
 
 def migrate(connection: sqlite3.Connection, now_s: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:

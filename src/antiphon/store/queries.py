@@ -4,21 +4,52 @@ from __future__ import annotations
 
 # One run, deleted or not, with what decides whether it may be read, continued or deleted.
 FIND_RUN = """
-SELECT parent, status, deleted_at_s
+SELECT parent, status, deleted_at_s, api
 FROM runs
 WHERE owner = :owner AND run = :run
 """
 
 # A run that has just begun; arrives last.
 INSERT_RUN = """
-INSERT INTO runs (owner, run, parent, status, created_at_s)
-VALUES (:owner, :run, :parent, 'in_progress', :created_at_s)
+INSERT INTO runs (owner, run, parent, status, created_at_s, api, model, metadata)
+VALUES (:owner, :run, :parent, 'in_progress', :created_at_s, :api, :model, :metadata)
 """
 
 # A run has ended; its status is final.
 FINISH_RUN = """
 UPDATE runs SET status = :status, finished_at_s = :finished_at_s
 WHERE owner = :owner AND run = :run
+"""
+
+# What the client has written on a run.
+METADATA = """
+SELECT metadata
+FROM runs
+WHERE owner = :owner AND run = :run
+"""
+
+# The client writes something else on it.
+SET_METADATA = """
+UPDATE runs SET metadata = :metadata
+WHERE owner = :owner AND run = :run
+"""
+
+# Chat completions that came to an end, and are not deleted, in order of arrival: those after the run :after (from the
+# other end if :sign is -1), of the model :model, with all the metadata :metadata. What is null does not count.
+CHATS = """
+SELECT run, metadata
+FROM runs
+WHERE owner = :owner AND api = 'chat' AND deleted_at_s IS NULL AND status IN ('completed', 'incomplete')
+    AND (:after IS NULL OR :sign * number > :sign * (SELECT number FROM runs WHERE owner = :owner AND run = :after))
+    AND (:model IS NULL OR model = :model)
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:metadata) AS wanted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(runs.metadata) AS had WHERE had.key = wanted.key AND had.value = wanted.value
+        )
+    )
+ORDER BY :sign * number
+LIMIT :limit
 """
 
 # Nobody may see the run again; its items may still be part of another's history.

@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,17 +16,22 @@ import msgspec
 
 from antiphon.clock import Clock
 from antiphon.errors import Conflict, NotFound, StoreError
-from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.store import queries, segments
-from antiphon.store.base import UnfinishedRun
+from antiphon.store.base import StoredChat, UnfinishedRun
 from antiphon.store.database import Database, Synchronous
 from antiphon.wire.responses import Item
+
+
+# What a client calls a run of each API.
+_KINDS: dict[Api, str] = {"responses": "response", "chat": "chat completion"}
 
 
 class _Run(NamedTuple):
     parent: str | None
     status: str
     deleted_at_s: int | None
+    api: str
 
     @property
     def is_going(self) -> bool:
@@ -60,7 +65,9 @@ class SqliteStore:
             key = {"owner": owner, "run": started.run}
             if _find(db, owner, started.run):
                 raise Conflict(f"There is already a run {started.run!r}.")
-            db.execute(queries.INSERT_RUN, {**key, "parent": parent, "created_at_s": started.created_at_s})
+            shown = {"created_at_s": started.created_at_s, "api": started.api, "model": started.model}
+            metadata = msgspec.json.encode(started.request.get("metadata") or {}).decode()
+            db.execute(queries.INSERT_RUN, {**key, "parent": parent, "metadata": metadata, **shown})
             db.execute(queries.APPEND_SEGMENT, {**key, "count": 1, "blob": segments.pack([started])})
             _insert_items(db, owner, started.run, "input", input_items)
 
@@ -98,11 +105,11 @@ class SqliteStore:
 
         await self._database.transact(write)
 
-    async def events(self, owner: str, run: str) -> list[RunEvent]:
+    async def events(self, owner: str, run: str, *, api: Api = "responses") -> list[RunEvent]:
         """See `Store.events`."""
 
         def read(db: sqlite3.Connection) -> list[bytes]:
-            _visible(db, owner, run)
+            _visible(db, owner, run, api)
             return [blob for _, blob in db.execute(queries.SEGMENTS, {"owner": owner, "run": run})]
 
         blobs = await self._database.transact(read)
@@ -120,11 +127,58 @@ class SqliteStore:
         items = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
         return [item for (status, side, kind, _), item in items if side == "input" or _counts(status, kind, item)]
 
-    async def delete(self, owner: str, run: str) -> None:
+    async def chat(self, owner: str, run: str) -> StoredChat:
+        """See `Store.chat`."""
+
+        def read(db: sqlite3.Connection) -> tuple[str, list[bytes]]:
+            if _visible(db, owner, run, "chat").status not in ("completed", "incomplete"):
+                raise NotFound(_KINDS["chat"], run)
+            key = {"owner": owner, "run": run}
+            [metadata] = db.execute(queries.METADATA, key).fetchone()
+            return metadata, [blob for _, blob in db.execute(queries.SEGMENTS, key)]
+
+        return _stored_chat(run, *await self._database.transact(read))
+
+    async def chats(
+        self,
+        owner: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[StoredChat]:
+        """See `Store.chats`."""
+        asked = {"after": after, "limit": limit, "sign": -1 if newest_first else 1, "model": model}
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, list[bytes]]]:
+            if after is not None:
+                _visible(db, owner, after, "chat")
+            wanted = msgspec.json.encode(metadata or {}).decode()
+            rows = db.execute(queries.CHATS, {"owner": owner, "metadata": wanted, **asked}).fetchall()
+            segments_of = {
+                run: db.execute(queries.SEGMENTS, {"owner": owner, "run": run}).fetchall() for run, _ in rows
+            }
+            return [(run, text, [blob for _, blob in segments_of[run]]) for run, text in rows]
+
+        return [_stored_chat(*found) for found in await self._database.transact(read)]
+
+    async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
+        """See `Store.set_metadata`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            _visible(db, owner, run, "chat")
+            text = msgspec.json.encode(metadata).decode()
+            db.execute(queries.SET_METADATA, {"owner": owner, "run": run, "metadata": text})
+
+        await self._database.transact(write)
+
+    async def delete(self, owner: str, run: str, *, api: Api = "responses") -> None:
         """See `Store.delete`."""
 
         def write(db: sqlite3.Connection) -> None:
-            if _visible(db, owner, run).is_going:
+            if _visible(db, owner, run, api).is_going:
                 raise Conflict(f"Run {run!r} has not ended: cancel it before deleting it.")
             key = {"owner": owner, "run": run}
             db.execute(queries.DELETE_SEGMENTS, key)
@@ -158,16 +212,24 @@ def _find(db: sqlite3.Connection, owner: str, run: str) -> _Run | None:
     return _Run(*row) if row else None
 
 
-def _visible(db: sqlite3.Connection, owner: str, run: str) -> _Run:
+def _visible(db: sqlite3.Connection, owner: str, run: str, api: Api = "responses") -> _Run:
     found = _find(db, owner, run)
-    if found is None or found.deleted_at_s is not None:
-        raise NotFound("response", run)
+    if found is None or found.deleted_at_s is not None or found.api != api:
+        raise NotFound(_KINDS[api], run)
     return found
 
 
 def _require_going(db: sqlite3.Connection, owner: str, run: str) -> None:
-    if not _visible(db, owner, run).is_going:
+    found = _find(db, owner, run)
+    if found is None or found.deleted_at_s is not None:
+        raise NotFound("response", run)
+    if not found.is_going:
         raise Conflict(f"Run {run!r} has ended: its journal takes no more events.")
+
+
+def _stored_chat(run: str, metadata: str, blobs: Sequence[bytes]) -> StoredChat:
+    events = [event for blob in blobs for event in segments.unpack(blob, run=run)]
+    return StoredChat(events, msgspec.json.decode(metadata, type=dict[str, str]))
 
 
 def _prune(db: sqlite3.Connection, owner: str, run: str | None) -> None:
