@@ -7,7 +7,7 @@ CREATE TABLE runs (
     status TEXT NOT NULL,  -- in_progress, or what its run.finished says
     created_at_s INTEGER NOT NULL,
     finished_at_s INTEGER,
-    deleted_at_s INTEGER,
+    deleted_at_s INTEGER, api TEXT NOT NULL DEFAULT 'responses', model TEXT, metadata TEXT NOT NULL DEFAULT '{}',
     UNIQUE (owner, run),
     FOREIGN KEY (owner, parent) REFERENCES runs (owner, run)
 );
@@ -33,3 +33,4 @@ CREATE TABLE segments (
     PRIMARY KEY (owner, run, first_seq),
     FOREIGN KEY (owner, run) REFERENCES runs (owner, run) ON DELETE CASCADE
 );
+CREATE INDEX runs_of_chats ON runs (owner, number) WHERE api = 'chat';

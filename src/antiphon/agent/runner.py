@@ -118,8 +118,8 @@ class Runner:
         process that has the store to itself.
         """
         unfinished = await self._store.unfinished()
-        for owner, run in ((left.owner, left.run) for left in unfinished):
-            events = await self._store.events(owner, run)
+        for owner, run, api in ((left.owner, left.run, left.api) for left in unfinished):
+            events = await self._store.events(owner, run, api=api)
             machine = Machine()
             machine.feed_all(events)
             error = ErrorInfo(code="interrupted", message="The server stopped while this response was being made.")

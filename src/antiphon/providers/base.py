@@ -18,7 +18,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
 
     ``model`` is the upstream's own name for it. ``items`` is everything the model must see, oldest first: items of
     earlier responses, then this request's input, then the output of this run's earlier turns. Settings, tools and
-    instructions stand in ``request``, and so do the messages of a chat completion. ``authorization`` is the client's own header, only under ``--forward-auth``.
+    instructions stand in ``request``, and so do the messages of a chat completion. ``authorization`` is the client's
+    own header, only under ``--forward-auth``.
     """
 
     model: str

@@ -21,6 +21,7 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
 
     owner: str
     run: str
+    api: Api = "responses"
 
 
 class StoredChat(msgspec.Struct, frozen=True):

@@ -72,7 +72,7 @@ def add_api_to_runs(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE runs ADD COLUMN api TEXT NOT NULL DEFAULT 'responses'")
     connection.execute("ALTER TABLE runs ADD COLUMN model TEXT")
     connection.execute("ALTER TABLE runs ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'")  # as JSON
-    connection.execute("CREATE INDEX runs_by_api ON runs (owner, number) WHERE api <> 'responses'")
+    connection.execute("CREATE INDEX runs_of_chats ON runs (owner, number) WHERE api = 'chat'")
 
 
 MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments, add_api_to_runs)

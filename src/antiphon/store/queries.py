@@ -34,13 +34,13 @@ UPDATE runs SET metadata = :metadata
 WHERE owner = :owner AND run = :run
 """
 
-# Chat completions that came to an end, and are not deleted, in order of arrival: those after the run :after (from the
-# other end if :sign is -1), of the model :model, with all the metadata :metadata. What is null does not count.
-CHATS = """
+# Chat completions that came to an end, and are not deleted: those beyond the run :after, of the model :model, with all
+# of the metadata :metadata. What is null does not count.
+_CHATS = """
 SELECT run, metadata
 FROM runs
 WHERE owner = :owner AND api = 'chat' AND deleted_at_s IS NULL AND status IN ('completed', 'incomplete')
-    AND (:after IS NULL OR :sign * number > :sign * (SELECT number FROM runs WHERE owner = :owner AND run = :after))
+    AND (:after IS NULL OR number {beyond} (SELECT number FROM runs WHERE owner = :owner AND run = :after))
     AND (:model IS NULL OR model = :model)
     AND NOT EXISTS (
         SELECT 1 FROM json_each(:metadata) AS wanted
@@ -48,9 +48,11 @@ WHERE owner = :owner AND api = 'chat' AND deleted_at_s IS NULL AND status IN ('c
             SELECT 1 FROM json_each(runs.metadata) AS had WHERE had.key = wanted.key AND had.value = wanted.value
         )
     )
-ORDER BY :sign * number
+ORDER BY number {order}
 LIMIT :limit
 """
+CHATS_OLDEST_FIRST = _CHATS.format(beyond=">", order="ASC")
+CHATS_NEWEST_FIRST = _CHATS.format(beyond="<", order="DESC")
 
 # Nobody may see the run again; its items may still be part of another's history.
 MARK_RUN_DELETED = """
@@ -71,7 +73,7 @@ WHERE owner = :owner AND run = :run
 
 # What a restart has to settle. Of all owners, oldest first.
 UNFINISHED_RUNS = """
-SELECT owner, run
+SELECT owner, run, api
 FROM runs
 WHERE status = 'in_progress'
 ORDER BY number

@@ -22,7 +22,6 @@ from antiphon.store.base import StoredChat, UnfinishedRun
 from antiphon.store.database import Database, Synchronous
 from antiphon.wire.responses import Item
 
-
 # What a client calls a run of each API.
 _KINDS: dict[Api, str] = {"responses": "response", "chat": "chat completion"}
 
@@ -150,13 +149,14 @@ class SqliteStore:
         metadata: Mapping[str, str] | None = None,
     ) -> list[StoredChat]:
         """See `Store.chats`."""
-        asked = {"after": after, "limit": limit, "sign": -1 if newest_first else 1, "model": model}
+        wanted = msgspec.json.encode(metadata or {}).decode()
+        asked = {"owner": owner, "after": after, "limit": limit, "model": model, "metadata": wanted}
 
         def read(db: sqlite3.Connection) -> list[tuple[str, str, list[bytes]]]:
             if after is not None:
                 _visible(db, owner, after, "chat")
-            wanted = msgspec.json.encode(metadata or {}).decode()
-            rows = db.execute(queries.CHATS, {"owner": owner, "metadata": wanted, **asked}).fetchall()
+            query = queries.CHATS_NEWEST_FIRST if newest_first else queries.CHATS_OLDEST_FIRST
+            rows = db.execute(query, asked).fetchall()
             segments_of = {
                 run: db.execute(queries.SEGMENTS, {"owner": owner, "run": run}).fetchall() for run, _ in rows
             }
@@ -191,7 +191,7 @@ class SqliteStore:
     async def unfinished(self) -> list[UnfinishedRun]:
         """See `Store.unfinished`."""
         rows = await self._database.transact(lambda db: db.execute(queries.UNFINISHED_RUNS).fetchall())
-        return [UnfinishedRun(owner, run) for owner, run in rows]
+        return [UnfinishedRun(*row) for row in rows]
 
     async def close(self) -> None:
         """See `Store.close`. Closing twice is harmless."""

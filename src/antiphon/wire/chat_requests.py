@@ -16,7 +16,6 @@ from antiphon.wire.items import NonEmpty
 from antiphon.wire.refusals import refusal, supported
 from antiphon.wire.responses import (
     MAX_ITEMS,
-    AtLeastOne,
     Label,
     Metadata,
     Penalty,
