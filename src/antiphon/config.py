@@ -39,11 +39,14 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+Repair = Literal["auto", "always", "never"]
+
+
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
     ``models`` are the names it takes, as `fnmatch` patterns. ``read_timeout_s`` is the longest silence, not the length
-    of an answer: a model that loads its weights says nothing for minutes.
+    of an answer: a model that loads its weights says nothing for minutes. ``repair`` is that of `Settings`, if None.
     """
 
     name: str
@@ -52,6 +55,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: NotEmpty | None = None
     models: tuple[NotEmpty, ...] = ("*",)
     headers: dict[NotEmpty, str] = {}
+    repair: Repair | None = None
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 600.0
 
@@ -86,7 +90,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
-    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept.
+    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``repair`` is about chat
+    completions: whether they are passed through as bytes (``never``), or read, mended and written again (``always``);
+    ``auto`` does that only where it is needed.
     """
 
     upstreams: dict[str, UpstreamSettings]
@@ -100,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record: Path | None = None
     replay: Path | None = None
     match: Literal["body", "order"] = "body"
+    repair: Repair = "auto"
     limits: LimitSettings = LimitSettings()
 
 
@@ -112,7 +119,7 @@ class Route(NamedTuple):
 
 _SECRET = frozenset({"api_key", "headers"})
 _TABLES = ("upstreams", "models", "limits")
-_SCALARS = ("host", "port", "data_dir", "record", "replay", "match", "no_auth", "forward_auth")
+_SCALARS = ("host", "port", "data_dir", "record", "replay", "match", "repair", "no_auth", "forward_auth")
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
 # A variable is set for a whole machine and forgotten: production must never be answered from a recording because of
@@ -134,6 +141,7 @@ _ALLOWED = {
     "api_key_env": "the name of an environment variable",
     "api_key": "text",
     "models": 'a list of names or patterns such as ["llama-*"]',
+    "repair": "'auto', 'always' or 'never'",
     "headers": "a table of header names and their values, both text",
     "upstream": "the name of an upstream",
     "model": "the upstream's name for a model",

@@ -13,7 +13,8 @@ from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, route
+from antiphon.config import Repair, Settings, route
+from antiphon.dialects import OPENAI
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
@@ -21,7 +22,9 @@ from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
+from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
@@ -62,11 +65,17 @@ async def open_app(
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())
+        forward_auth = settings.forward_auth
+        passthrough = Passthrough(resolve, next(iter(providers.values())), ids, forward_auth=forward_auth)
+        repair_of = _repairs(settings, providers)
+        chat = Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=forward_auth)
         app = App(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
+                *StoredChats(store).routes(),
+                *chat.routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
+                *passthrough.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
@@ -144,6 +153,17 @@ def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Call
         return [Target(providers[each.upstream], each.model) for each in routes]
 
     return resolve
+
+
+def _repairs(settings: Settings, providers: Mapping[str, ChatProvider]) -> Callable[[Target], Repair]:
+    """How each target's answers are to be treated: where nothing is set, those of a dialect of its own are mended."""
+
+    def repair_of(target: Target) -> Repair:
+        wanted = settings.upstreams[target.provider.name].repair or settings.repair
+        is_plain = providers[target.provider.name].dialect == OPENAI
+        return wanted if wanted != "auto" or is_plain else "always"
+
+    return repair_of
 
 
 def _limits(settings: Settings) -> Limits:
