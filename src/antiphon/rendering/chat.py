@@ -15,6 +15,7 @@ import msgspec
 
 from antiphon.events import (
     AnnotationAdded,
+    Diagnostic,
     ReasoningDelta,
     ReasoningFinished,
     ReasoningStarted,
@@ -67,9 +68,12 @@ def _shown(index: int, choice: _Choice) -> dict[str, Any]:
 
 
 def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
-    """The ``chat.completion`` object of a run that completed; one that failed has none, its error is the answer."""
+    """The ``chat.completion`` object of a run that completed; one that failed has none, its error is the answer.
+
+    What was mended stands under ``antiphon.diagnostics``, as in a Response object; streamed, on the last chunk.
+    """
     choices = _Choices(events)
-    return {
+    completion = {
         **_head(choices.started, "chat.completion"),
         "choices": [
             {
@@ -82,6 +86,7 @@ def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
         ],
         "usage": _usage(choices.usage),
     }
+    return completion | _disclosure(choices.diagnostics)
 
 
 def _message(choice: _Choice) -> dict[str, Any]:
@@ -98,6 +103,12 @@ def _message(choice: _Choice) -> dict[str, Any]:
     if choice.calls:  # never an empty list: upstreams refuse it when it is echoed
         message["tool_calls"] = [{**call.provider_data, **_tool_call(call, call.arguments)} for call in choice.calls]
     return message
+
+
+def _disclosure(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
+    """What was mended, each thing once, in a member of our own: only where there is any."""
+    shown = [{"quirk": each.quirk, "seen": each.seen, "done": each.done} for each in dict.fromkeys(diagnostics)]
+    return {"antiphon": {"diagnostics": shown}} if shown else {}
 
 
 def _head(started: RunStarted | None, kind: str) -> dict[str, Any]:
@@ -167,6 +178,7 @@ class _Choices:
     def __init__(self, events: Iterable[RunEvent]) -> None:
         self.started: RunStarted | None = None
         self.usage: Usage | None = None
+        self.diagnostics: list[Diagnostic] = []
         self._by_index: dict[int, _Choice] = {}
         self._choice_of: dict[str, _Choice] = {}
         self._calls: dict[str, _Call] = {}
@@ -218,6 +230,9 @@ class _Choices:
         call.pieces = [event.arguments]
         call.provider_data = event.provider_data
 
+    def diagnostic(self, event: Diagnostic) -> None:
+        self.diagnostics.append(event)
+
     def turn_finished(self, event: TurnFinished) -> None:
         first = self._choice(0)
         first.finish_reason = event.finish_reason
@@ -248,6 +263,7 @@ _READERS: dict[type, Callable[[_Choices, Any], None]] = {
     ToolCallStarted: _Choices.call_started,
     ToolCallDelta: _Choices.call_delta,
     ToolCallFinished: _Choices.call_finished,
+    Diagnostic: _Choices.diagnostic,
     TurnFinished: _Choices.turn_finished,
 }
 
@@ -274,6 +290,7 @@ class ChatRenderer:
         self._head: dict[str, Any] = {}
         self._shows_usage = False
         self._usage: Usage | None = None
+        self._diagnostics: list[Diagnostic] = []
         self._choice_of: dict[str, int] = {}
         self._calls: dict[str, tuple[int, int, _Call]] = {}  # by block: choice, index within it
         self._call_counts: dict[int, int] = {}
@@ -293,6 +310,7 @@ class ChatRenderer:
             ToolCallStarted: self._call_started,
             ToolCallDelta: self._call_delta,
             ToolCallFinished: self._call_finished,
+            Diagnostic: self._diagnostic,
             TurnFinished: self._turn_finished,
             RunFinished: self._run_finished,
         }
@@ -378,6 +396,9 @@ class ChatRenderer:
         if event.provider_data:
             self._write(choice, _encode({"tool_calls": [{**event.provider_data, "index": index}]}))
 
+    def _diagnostic(self, event: Diagnostic) -> None:
+        self._diagnostics.append(event)
+
     def _turn_finished(self, event: TurnFinished) -> None:
         self._ends = {0: event.finish_reason, **event.other_finish_reasons}
         self._usage = event.usage
@@ -390,12 +411,20 @@ class ChatRenderer:
             self._chunks.append(_encode({"error": body}))
             return
         self._open(max((0, *self._ends)))
-        for choice in self._call_counts:
-            self._write_choice(choice, {"finish_reason": self._ends.get(choice, "stop")})
-        if self._shows_usage:
-            self._chunks.append(_encode({**self._head, "choices": [], "usage": _usage(self._usage)}))
+        disclosure = _disclosure(self._diagnostics)
+        *others, last = self._call_counts
+        for choice in others:
+            self._end(choice)
+        if not self._shows_usage:
+            self._end(last, disclosure)
+            return
+        self._end(last)
+        self._chunks.append(_encode({**self._head, "choices": [], "usage": _usage(self._usage), **disclosure}))
 
-    def _write_choice(self, choice: int, fields: dict[str, Any]) -> None:
+    def _end(self, choice: int, more: dict[str, Any] | None = None) -> None:
+        self._write_choice(choice, {"finish_reason": self._ends.get(choice, "stop")}, more)
+
+    def _write_choice(self, choice: int, fields: dict[str, Any], more: dict[str, Any] | None = None) -> None:
         shown = {"index": choice, "delta": {}, "logprobs": None, "finish_reason": None, **fields}
         usage = {"usage": None} if self._shows_usage else {}
-        self._chunks.append(_encode({**self._head, "choices": [shown], **usage}))
+        self._chunks.append(_encode({**self._head, "choices": [shown], **usage, **(more or {})}))

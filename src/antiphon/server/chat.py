@@ -90,7 +90,7 @@ class Chat:
         async with aclosing(self._runner.complete(exchange.owner, request, authorization=authorization)) as batches:
             first = await anext(batches)
             if request.stream and not _has_failed(first):
-                async with aclosing(_rendered(first, batches)) as chunks:
+                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as chunks:
                     await stream(exchange, chunks)
                 return
             events = [*first]
@@ -103,11 +103,21 @@ class Chat:
                 await exchange.respond_json(chat_completion(events))
 
 
-async def _rendered(first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]]) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch. After an error nothing says that it was complete."""
+
+async def _rendered(
+    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+
+    After an error nothing says that the answer was complete.
+    """
     renderer = ChatRenderer()
     yield _with_end(sse(renderer.render(first)), first)
+    has_begun = False
     async for batch in following:
+        if not has_begun:
+            has_begun = True
+            on_begun()
         yield _with_end(sse(renderer.render(batch)), batch)
 
 

@@ -79,19 +79,30 @@ _FORM_FIELD = re.compile(
 
 
 class Passthrough:
-    """Sends requests on as they are, to whichever upstream has the model they name, or to ``default``."""
+    """Sends requests on as they are, to whichever upstream has the model they name, or to ``default``.
+
+    ``on_call`` is told of each call: its upstream, and the code of its failure or None.
+    """
 
     def __init__(
-        self, resolve: Callable[[str], Sequence[Target]], default: Provider, ids: Ids, *, forward_auth: bool = False
+        self,
+        resolve: Callable[[str], Sequence[Target]],
+        default: Provider,
+        ids: Ids,
+        *,
+        forward_auth: bool = False,
+        on_call: Callable[[str, str | None], None] | None = None,
     ) -> None:
         self._resolve = resolve
         self._default = default
         self._ids = ids
         self._forward_auth = forward_auth
+        self._on_call = on_call
 
     def routes(self) -> list[Route]:
         """What is served: all paths that are not our own, whatever the method."""
-        return [_Elsewhere(f"{PREFIX}/{{path:path}}", endpoint(self.forward))]
+        path = f"{PREFIX}/{{path:path}}"
+        return [_Elsewhere(path, endpoint(path, self.forward))]
 
     async def forward(self, exchange: Exchange) -> None:
         """Any other path: the upstream's answer as it is, and as it comes. The body must say which model, if any."""
@@ -108,9 +119,12 @@ class Passthrough:
     ) -> None:
         """Answer with what the first of ``targets`` that can says to ``path``; ``model`` is the name in ``body``."""
         response = await self._ask(exchange, path, body, model, targets)
+        is_stream = _is_stream(response)
         try:
             await exchange.start(response.status, _answered(response))
             async for chunk in response.chunks():
+                if is_stream and exchange.first_event_s is None:
+                    exchange.mark_first_event()
                 await exchange.write(chunk)
             await exchange.end()
         finally:
@@ -137,10 +151,12 @@ class Passthrough:
                     headers=headers,
                     authorization=authorization,
                 )
-            except TransportError:
+            except TransportError as error:
+                self._count(target, error.code)
                 if is_last:
                     raise
                 continue
+            self._count(target, None if response.status < 400 else f"http_{response.status}")
             if response.status in _WORTH_ANOTHER and not is_last:
                 await response.close()
                 continue
@@ -151,6 +167,10 @@ class Passthrough:
                 )
             return response
         raise AssertionError("no targets")
+
+    def _count(self, target: Target, failure: str | None) -> None:
+        if self._on_call is not None:
+            self._on_call(target.provider.name, failure)
 
 
 class _Elsewhere(Route):
@@ -207,6 +227,10 @@ def _answered(response: HttpResponse) -> list[tuple[bytes, bytes]]:
         for name, value in response.headers
         if name not in _NOT_PASSED_ON and name not in named
     ]
-    if (header(response.headers, "content-type") or "").startswith("text/event-stream"):
+    if _is_stream(response):
         passed.append((b"x-accel-buffering", b"no"))
     return passed
+
+
+def _is_stream(response: HttpResponse) -> bool:
+    return (header(response.headers, "content-type") or "").startswith("text/event-stream")

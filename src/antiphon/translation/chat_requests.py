@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.dialects import Dialect
+from antiphon.dialects.requests import EXTRA_PARAMETERS, ChatRules
 from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import HINTS, Settings, response_format
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import DEFAULT_RULES, EXTRA_PARAMETERS, RULES, ChatRules
 from antiphon.translation.tools import choose, offer_tools
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.items import PlainText
@@ -36,14 +36,13 @@ def chat_to_chat(
     *,
     model: str,
     dialect: Dialect,
-    rules: ChatRules | None = None,
     upstream: str | None = None,
 ) -> ChatCall:
     """The chat request that asks ``model`` what ``request`` asks, in the form that this upstream takes.
 
     ``items`` are what the run itself has added since. See `antiphon.translation.chat.to_chat` for the others.
     """
-    rules = rules or RULES.get(dialect.name, DEFAULT_RULES)
+    rules = dialect.requests
     notes = Notes()
     offer = offer_tools([_flat_tool(tool) for tool in request.tools or []], items, rules=rules, notes=notes)
     transcript = Transcript(offer, rules=rules, notes=notes, upstream=upstream)
