@@ -17,11 +17,15 @@ from antiphon.rendering.items import output_items
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store
 from antiphon.store.references import resolved
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, conversation_of, input_items
 
 
 class Runner:
-    """Runs requests in this process, each in the task that reads it."""
+    """Runs requests in this process, each in the task that reads it.
+
+    ``on_ended`` is told the events of each run when it has ended, in whatever way.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Runner:
         ids: Ids,
         limits: Limits | None = None,
         tools: Mapping[str, Tool] | None = None,
+        on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -39,6 +44,7 @@ class Runner:
         self._ids = ids
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._on_ended = on_ended
 
     async def run(
         self, owner: str, request: CreateResponse, *, authorization: str | None = None
@@ -81,9 +87,52 @@ class Runner:
             tools=self._tools,
             authorization=authorization,
         )
-        async with aclosing(loop.events()) as events:
-            async for batch in events:
-                yield batch
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
+
+    async def complete(
+        self, owner: str, request: CreateChatCompletion, *, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in the run of a chat completion; see `run`. It is stored only if ``store`` says so.
+
+        Tools are the client's, as the chat API has no others.
+
+        Raises, before the first batch:
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        targets = self._resolve(request.model)
+        started = RunStarted(
+            run=self._ids.new("chatcmpl"),
+            created_at_s=int(self._clock.now_s()),
+            model=request.model,
+            request=request.raw,
+            api="chat",
+        )
+        store = self._store if request.store else None
+        journal = Journal(store, owner, started, parent=None, input_items=[])
+        loop = Loop(
+            run=started.run,
+            request=request,
+            items=[],
+            targets=targets,
+            journal=journal,
+            clock=self._clock,
+            ids=self._ids,
+            limits=_with_attempts(self._limits, len(targets)),
+            authorization=authorization,
+        )
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
 
     async def recover(self) -> int:
         """Settle the runs that a dead process left without an end; return how many.
@@ -92,8 +141,8 @@ class Runner:
         process that has the store to itself.
         """
         unfinished = await self._store.unfinished()
-        for owner, run in ((left.owner, left.run) for left in unfinished):
-            events = await self._store.events(owner, run)
+        for owner, run, api in ((left.owner, left.run, left.api) for left in unfinished):
+            events = await self._store.events(owner, run, api=api)
             machine = Machine()
             machine.feed_all(events)
             error = ErrorInfo(code="interrupted", message="The server stopped while this response was being made.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from starlette.routing import Route
@@ -86,7 +86,7 @@ class Responses:
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches)) as frames:
+                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
@@ -95,11 +95,20 @@ class Responses:
                 await exchange.respond_json(response_object(events))
 
 
-async def _rendered(first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]]) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch."""
+async def _rendered(
+    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+
+    The first batch only says that an upstream took the call.
+    """
     renderer = ResponsesRenderer()
     yield sse(renderer.render(first))
+    has_begun = False
     async for batch in following:
+        if not has_begun:
+            has_begun = True
+            on_begun()
         data = sse(renderer.render(batch))
         yield data + DONE if isinstance(batch[-1], RunFinished) else data
 
