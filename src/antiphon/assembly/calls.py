@@ -62,6 +62,15 @@ class ToolCalls:
             elif not self.take_more(entry):
                 self._take_piece(self._read(entry, self._index(entry)))
 
+    def add(self, name: str, arguments: str, call_id: str) -> None:
+        """Add a whole call that stood elsewhere; ``call_id`` may be empty.
+
+        Raises:
+            LimitExceeded: see `take`.
+        """
+        piece = Piece(None, call_id, name, arguments)
+        self._fill(self._open(piece), piece)
+
     def take_more(self, entry: object) -> bool:
         """The short way for most pieces: more arguments for an announced call, as row Q08 has it.
 
@@ -132,8 +141,9 @@ class ToolCalls:
             return place
         if row.to == "owner":
             return owner
-        if row.to == "nowhere":
-            return None
+        return None if row.to == "nowhere" else self._open(piece)
+
+    def _open(self, piece: Piece) -> Slot:
         if len(self._slots) >= MAX_CALLS:
             raise LimitExceeded("tool_calls", f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
         slot = Slot(piece.at)

@@ -9,6 +9,7 @@ from antiphon.assembly import citations, finish
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.speech import Speech
+from antiphon.assembly.text_tools import TextToolSplitter, WrittenCall
 from antiphon.assembly.thinking import ThinkSplitter
 from antiphon.dialects.answers import AnswerRules
 
@@ -39,6 +40,7 @@ class Choice:
         "_rules",
         "_shown_field",
         "_think",
+        "_written",
         "calls",
         "extra",
         "finish_reason",
@@ -55,7 +57,10 @@ class Choice:
         self.speech = Speech(index, emission)
         self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
-        self._is_short_way_shut = self._think is not None
+        self._written: TextToolSplitter | None = None
+        if rules.text_tools and offered:
+            self._written = TextToolSplitter(rules.text_tools, offered)
+        self._is_short_way_shut = self._think is not None or self._written is not None
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
 
@@ -181,11 +186,14 @@ class Choice:
         if self._think is not None:
             self._say_split(self._think.feed(text))
             if self._think.state == "text":
-                self._think, self._is_short_way_shut = None, self.finish_reason is not None
-        elif logprobs:
+                self._think = None
+                self._is_short_way_shut = self.finish_reason is not None or self._written is not None
+        elif logprobs and self._written is None:
             self.speech.say_text(text, logprobs)
         else:
-            self.speech.say("text", text, "content")
+            if logprobs:
+                self._emission.note("Q27", text, "left out log probabilities: calls are looked for in this text")
+            self._say(text)
 
     def _say_split(self, pieces: list[tuple[bool, str]]) -> None:
         for is_reasoning, text in pieces:
@@ -193,7 +201,21 @@ class Choice:
                 self._emission.note("Q66", text, "took tagged text for reasoning")
                 self.speech.say("reasoning", text, "think")
             else:
-                self.speech.say("text", text, "content")
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        if self._written is None:
+            self.speech.say("text", text, "content")
+        else:
+            self._say_or_call(self._written.feed(text))
+
+    def _say_or_call(self, pieces: list[str | WrittenCall]) -> None:
+        for piece in pieces:
+            if type(piece) is WrittenCall:
+                self._emission.note("Q27", piece.name, "read a tool call that was written as text")
+                self.calls.add(piece.name, piece.arguments, piece.call_id)
+            elif type(piece) is str:
+                self.speech.say("text", piece, "content")
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -246,6 +268,8 @@ class Choice:
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
+        if self._written is not None:
+            self._say_or_call(self._written.flush(cut=cut))
         self.speech.close("incomplete" if cut else "completed")
         whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-TextTools = Literal["hermes", "deepseek", "kimi", "minimax", "brackets"]
+TextTools = Literal["hermes", "qwen-coder", "glm", "deepseek", "kimi", "minimax", "calling"]
 
 
 class AnswerRules(Struct, frozen=True, kw_only=True):
