@@ -173,7 +173,11 @@ def test_q52_an_answer_without_choices_is_a_failure(choices: dict[str, object]) 
         failed(stream({"id": "c1", "object": "chat.completion.chunk", **choices})).error.code
         == "upstream_protocol_error"
     )
-    assert failed(assemble(msgspec.json.encode({"id": "c1", **choices}))).error.code == "upstream_error"
+    assert failed(assemble(msgspec.json.encode({"id": "c1", **choices}))).error.code == "upstream_protocol_error"
+
+
+def test_q52_words_instead_of_choices_are_told() -> None:
+    assert failed(assemble(b'{"message":"model is loading"}')).error.message == "model is loading"
 
 
 def test_q53_q55_where_one_choice_was_asked_for_everything_belongs_to_it() -> None:
@@ -451,7 +455,7 @@ def test_a_whole_answer_gives_the_same_kind_of_events() -> None:
 def test_logged_chunks_need_no_done() -> None:
     assert finished(assemble_chunks([chunk({"content": "hi"}), STOP])).finish_reason == "stop"
     assert failed(assemble_chunks([chunk({"content": "hi"})])).error.code == "truncated_stream"
-    assert failed(assemble_chunks([])).error.code == "truncated_stream"
+    assert failed(assemble_chunks([])).error.code == "upstream_protocol_error"
 
 
 def test_nothing_comes_after_the_end() -> None:

@@ -74,6 +74,14 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gemma/alternation": ("", "google/gemma-3-27b-it", {"system_messages": "hoist", "merge_users": True}),
     "minimax/think-tags": ("", "MiniMax-M2.5", {"think_tags": ("think", "thinking")}),
     "qwq/think-tags": ("", "Qwen/QwQ-32B", {"think_tags": ("think",)}),
+    **{
+        f"written-calls/{name}": ("", "", {"tool_markup": (markup,)})
+        for name, markup in [
+            *((name, name) for name in ("hermes", "glm", "kimi", "minimax", "lfm")),
+            ("deepseek", "dsml"),
+            ("calling-tool", "calling_tool"),
+        ]
+    },
     "thinking/prefilled": ("", "", {"think_tags": ("think",), "starts_in_thinking": True}),
 }
 
@@ -112,7 +120,7 @@ def test_a_shipped_entry_sets_something_and_says_why_since_when_and_by_whom(entr
 
 def test_no_shipped_entry_reads_tool_calls_from_text_unless_it_is_named() -> None:
     """Text that only quotes a call must never become one (Q27)."""
-    assert not [e.id for e in BY_ID.values() if e.answers.get("text_tools") and (e.match.host or e.match.model)]
+    assert not [e.id for e in BY_ID.values() if e.answers.get("tool_markup") and (e.match.host or e.match.model)]
 
 
 def test_openai_itself_is_the_plain_dialect_as_far_as_answers_go() -> None:

@@ -63,13 +63,9 @@ class ToolCalls:
                 self._take_piece(self._read(entry, self._index(entry)))
 
     def add(self, name: str, arguments: str, call_id: str) -> None:
-        """Add a whole call that stood elsewhere; ``call_id`` may be empty.
-
-        Raises:
-            LimitExceeded: see `take`.
-        """
-        piece = Piece(None, call_id, name, arguments)
-        self._fill(self._open(piece), piece)
+        """Add a call that came whole, and not as a tool call; ``call_id`` may be empty."""
+        slot = self._new_slot(None, "function")
+        self._fill(slot, Piece(None, call_id, name, arguments))
 
     def take_more(self, entry: object) -> bool:
         """The short way for most pieces: more arguments for an announced call, as row Q08 has it.
@@ -141,16 +137,18 @@ class ToolCalls:
             return place
         if row.to == "owner":
             return owner
-        return None if row.to == "nowhere" else self._open(piece)
+        if row.to == "nowhere":
+            return None
+        return self._new_slot(piece.at, piece.kind)
 
-    def _open(self, piece: Piece) -> Slot:
+    def _new_slot(self, at: int | None, kind: ToolKind) -> Slot:
         if len(self._slots) >= MAX_CALLS:
             raise LimitExceeded("tool_calls", f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
-        slot = Slot(piece.at)
-        slot.kind = piece.kind
+        slot = Slot(at)
+        slot.kind = kind
         self._slots.append(slot)
-        if piece.at is not None:
-            self._at[piece.at] = slot
+        if at is not None:
+            self._at[at] = slot
         return slot
 
     def _fill(self, slot: Slot, piece: Piece) -> None:

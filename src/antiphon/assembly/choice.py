@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from antiphon.assembly import citations, finish
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.emission import Emission
+from antiphon.assembly.markup import MarkupReader, WrittenCall
 from antiphon.assembly.speech import Speech
-from antiphon.assembly.text_tools import TextToolSplitter, WrittenCall
 from antiphon.assembly.thinking import ThinkSplitter
 from antiphon.dialects.answers import AnswerRules
 
@@ -37,10 +37,11 @@ class Choice:
         "_delta_keys",
         "_emission",
         "_is_short_way_shut",
+        "_markup",
         "_rules",
         "_shown_field",
+        "_text_fields",
         "_think",
-        "_written",
         "calls",
         "extra",
         "finish_reason",
@@ -51,16 +52,15 @@ class Choice:
         self._emission = emission
         self._rules = rules
         self._delta_keys = _DELTA_KEYS.union(rules.reasoning_fields)
+        self._text_fields = frozenset({"content", "refusal", *rules.reasoning_fields})
         self._think: ThinkSplitter | None = None
         if rules.think_tags:
             self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
+        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup and offered else None
         self.speech = Speech(index, emission)
         self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
-        self._written: TextToolSplitter | None = None
-        if rules.text_tools and offered:
-            self._written = TextToolSplitter(rules.text_tools, offered)
-        self._is_short_way_shut = self._think is not None or self._written is not None
+        self._is_short_way_shut = self._think is not None or self._markup is not None
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
 
@@ -77,7 +77,7 @@ class Choice:
                 if value is not None and key not in _SHORT_WAY:
                     return False
         speech = self.speech
-        field = speech.field
+        field = speech.field if speech.field in self._text_fields else None
         text = delta.get(field)
         if not text:
             field = "tool_calls"
@@ -187,35 +187,31 @@ class Choice:
             self._say_split(self._think.feed(text))
             if self._think.state == "text":
                 self._think = None
-                self._is_short_way_shut = self.finish_reason is not None or self._written is not None
-        elif logprobs and self._written is None:
+                self._is_short_way_shut = self._markup is not None or self.finish_reason is not None
+        elif self._markup is not None:
+            self._say_marked_up(self._markup.feed(text))
+        elif logprobs:
             self.speech.say_text(text, logprobs)
         else:
-            if logprobs:
-                self._emission.note("Q27", text, "left out log probabilities: calls are looked for in this text")
-            self._say(text)
+            self.speech.say("text", text, "content")
 
     def _say_split(self, pieces: list[tuple[bool, str]]) -> None:
         for is_reasoning, text in pieces:
             if is_reasoning:
                 self._emission.note("Q66", text, "took tagged text for reasoning")
                 self.speech.say("reasoning", text, "think")
+            elif self._markup is not None:
+                self._say_marked_up(self._markup.feed(text))
             else:
-                self._say(text)
+                self.speech.say("text", text, "content")
 
-    def _say(self, text: str) -> None:
-        if self._written is None:
-            self.speech.say("text", text, "content")
-        else:
-            self._say_or_call(self._written.feed(text))
-
-    def _say_or_call(self, pieces: list[str | WrittenCall]) -> None:
+    def _say_marked_up(self, pieces: list[str | WrittenCall]) -> None:
         for piece in pieces:
-            if type(piece) is WrittenCall:
-                self._emission.note("Q27", piece.name, "read a tool call that was written as text")
-                self.calls.add(piece.name, piece.arguments, piece.call_id)
-            elif type(piece) is str:
+            if isinstance(piece, str):
                 self.speech.say("text", piece, "content")
+            else:
+                self._emission.note("Q27", piece, "took markup in the text for a tool call")
+                self.calls.add(piece.name, piece.arguments, piece.call_id)
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -268,8 +264,8 @@ class Choice:
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
-        if self._written is not None:
-            self._say_or_call(self._written.flush(cut=cut))
+        if self._markup is not None:
+            self._say_marked_up(self._markup.flush(cut=cut))
         self.speech.close("incomplete" if cut else "completed")
         whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()

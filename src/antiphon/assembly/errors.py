@@ -26,6 +26,8 @@ from antiphon.errors import (
 from antiphon.events import ErrorInfo
 
 MAX_MESSAGE_CHARS = 500
+_MAX_PAGE_BYTES = 8 * 1024  # of a page: its words stand near its beginning
+NO_WORDS = "The upstream sent an error without words."
 
 Headers = Iterable[tuple[str, str]] | Mapping[str, str]
 
@@ -157,7 +159,7 @@ def _kind(status: int | None, words: Words) -> Kind:
     if _QUOTA in named:
         return _QUOTA
     for pattern, kind in PHRASES:
-        if pattern.search(words.message):
+        if pattern.search(words.message[:_MAX_PAGE_BYTES]):
             return kind
     if _CONTEXT in named:
         return _CONTEXT
@@ -269,7 +271,7 @@ def _parsed(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return body[: 64 * 1024].decode("utf-8", "replace")
+        return body[:_MAX_PAGE_BYTES].decode("utf-8", "replace")
 
 
 # --- what may be shown -----------------------------------------------------------------------
@@ -354,4 +356,4 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
 
 
 def _default_message(status: int | None) -> str:
-    return "The upstream sent an error without words." if status is None else f"The upstream answered {status}."
+    return NO_WORDS if status is None else f"The upstream answered {status}."

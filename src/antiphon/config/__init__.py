@@ -3,6 +3,7 @@
 from antiphon.config.settings import (
     LimitSettings,
     ModelRoute,
+    Repair,
     Route,
     Settings,
     UpstreamSettings,
@@ -16,6 +17,7 @@ from antiphon.config.settings import (
 __all__ = [
     "LimitSettings",
     "ModelRoute",
+    "Repair",
     "Route",
     "Settings",
     "UpstreamSettings",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-TextTools = Literal["hermes", "qwen-coder", "glm", "deepseek", "kimi", "minimax", "calling"]
+ToolMarkup = Literal["hermes", "glm", "dsml", "kimi", "minimax", "lfm", "calling_tool"]
 
 
 class AnswerRules(Struct, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class AnswerRules(Struct, frozen=True, kw_only=True):
     ``reasoning_fields`` are the names reasoning text comes under, the first non-empty one wins (Q62, Q63).
     ``think_tags`` are tags that may open the text, such as ``think`` for ``<think>`` (Q66); ``starts_in_thinking``
     says that the prompt template has already opened the first of them (Q67). ``finish_reasons`` adds to the table
-    of finish reasons (Q45). ``mends_argument_tail`` cuts markup off behind whole arguments (Q26). ``text_tools`` are
+    of finish reasons (Q45). ``mends_argument_tail`` cuts markup off behind whole arguments (Q26). ``tool_markup`` are
     the markups in which a tool call may stand in the text (Q27). ``empty_answer_fails`` makes an answer without any
     output a failure that may be retried (Q46).
     """
@@ -26,5 +26,5 @@ class AnswerRules(Struct, frozen=True, kw_only=True):
     starts_in_thinking: bool = False
     finish_reasons: Mapping[str, str] = {}
     mends_argument_tail: bool = False
-    text_tools: tuple[TextTools, ...] = ()
+    tool_markup: tuple[ToolMarkup, ...] = ()
     empty_answer_fails: bool = False

@@ -10,9 +10,9 @@ from assembly_streams import text as told_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.assembly.text_tools import MARKUPS, TextToolSplitter, WrittenCall
+from antiphon.assembly.markup import MARKUPS, MarkupReader, WrittenCall
 from antiphon.dialects import AnswerRules, Dialect
-from antiphon.dialects.answers import TextTools
+from antiphon.dialects.answers import ToolMarkup
 from antiphon.events import Diagnostic, ModelEvent
 
 OFFERED: dict[str, Any] = {
@@ -33,7 +33,7 @@ def dsml(bars: str, word: str, space: str = "") -> str:
 
 
 # The same call in each markup.
-WRITTEN: list[tuple[TextTools, str]] = [
+WRITTEN: list[tuple[ToolMarkup, str]] = [
     ("hermes", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris", "days": 3}}\n</tool_call>'),
     ("hermes", '<tool_call>{"name": "get_weather", "parameters": {"city": "Paris", "days": 3}}</tool_call>'),
     (
@@ -41,7 +41,7 @@ WRITTEN: list[tuple[TextTools, str]] = [
         '<tool_call>[{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\", \\"days\\": 3}"}]</tool_call>',
     ),
     (
-        "qwen-coder",
+        "hermes",
         "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n<parameter=days>\n3\n</parameter>\n"
         "</function>\n</tool_call>",
     ),
@@ -50,7 +50,7 @@ WRITTEN: list[tuple[TextTools, str]] = [
         "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n<arg_key>days</arg_key>\n"
         "<arg_value>3</arg_value>\n</tool_call>",
     ),
-    *(("deepseek", dsml(*variant)) for variant in (("｜", "tool_calls"), ("|", "tool_calls"), ("｜｜", " calls", " "))),
+    *(("dsml", dsml(*variant)) for variant in (("｜", "tool_calls"), ("|", "tool_calls"), ("｜｜", " calls", " "))),
     (
         "kimi",
         "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>"
@@ -66,14 +66,15 @@ WRITTEN: list[tuple[TextTools, str]] = [
         ']<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name="get_weather">]<]minimax[>[<city>Paris</city>'
         "]<]minimax[>[<days>3</days>]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
     ),
-    ("calling", '[Calling tool: get_weather({"city": "Paris", "days": 3})]'),
+    ("lfm", '<|tool_call_start|>[get_weather(city="Paris", days=3)]<|tool_call_end|>'),
+    ("calling_tool", '[Calling tool: get_weather({"city": "Paris", "days": 3})]'),
 ]
 EVERY = tuple(MARKUPS)
 
 
-def split(*texts: str, names: tuple[TextTools, ...] = EVERY, cut: bool = False) -> list[str | WrittenCall]:
+def split(*texts: str, names: tuple[ToolMarkup, ...] = EVERY, cut: bool = False) -> list[str | WrittenCall]:
     """What becomes of a text, its neighbouring pieces of text joined."""
-    splitter = TextToolSplitter(names, OFFERED)
+    splitter = MarkupReader(names, OFFERED)
     pieces = [piece for text in texts for piece in splitter.feed(text)] + splitter.flush(cut=cut)
     joined: list[str | WrittenCall] = []
     for piece in pieces:
@@ -90,9 +91,9 @@ def arguments(piece: str | WrittenCall) -> Any:
 
 
 @pytest.mark.parametrize(("name", "text"), WRITTEN)
-def test_q27_a_call_is_read_from_each_markup(name: TextTools, text: str) -> None:
+def test_q27_a_call_is_read_from_each_markup(name: ToolMarkup, text: str) -> None:
     before, call, after = split(f"Let me see.\n\n{text}\n\nDone.", names=(name,))
-    assert (before, after) == ("Let me see.", "Done.")
+    assert (before, after) == ("Let me see.", "\n\n\n\nDone.")
     assert isinstance(call, WrittenCall)
     assert (call.name, json.loads(call.arguments)) == ("get_weather", PARIS)
     assert call.call_id == ("functions.get_weather:0" if name == "kimi" else "")
@@ -103,31 +104,37 @@ def test_q27_every_markup_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), WRITTEN)
-def test_q27_several_calls_are_several(name: TextTools, text: str) -> None:
+def test_q27_white_space_around_calls_is_no_text(name: ToolMarkup, text: str) -> None:
+    assert [type(piece) for piece in split(f"\n{text}\n\n", names=(name,))] == [WrittenCall]
+    assert split(f" {text}\n\nDone.", names=(name,))[1:] == ["Done."]
+
+
+@pytest.mark.parametrize(("name", "text"), WRITTEN)
+def test_q27_several_calls_are_several(name: ToolMarkup, text: str) -> None:
     assert [type(piece) for piece in split(f"{text}\n{text}", names=(name,))] == [WrittenCall, WrittenCall]
 
 
 @pytest.mark.parametrize(("name", "text"), WRITTEN)
-def test_q27_a_markup_that_no_dialect_names_is_text(name: TextTools, text: str) -> None:
+def test_q27_a_markup_that_no_dialect_names_is_text(name: ToolMarkup, text: str) -> None:
     others = tuple(other for other in MARKUPS if other != name)
     assert split(text, names=others) == [text]
     assert split(text, names=()) == [text]
 
 
 @pytest.mark.parametrize(("name", "text"), WRITTEN)
-def test_q27_a_tool_that_was_not_offered_is_never_called(name: TextTools, text: str) -> None:
+def test_q27_a_tool_that_was_not_offered_is_never_called(name: ToolMarkup, text: str) -> None:
     quoted = f"Write: {text.replace('get_weather', 'format_disk')} and wait."
     assert split(quoted, names=(name,)) == [quoted]
 
 
 @pytest.mark.parametrize(("name", "text"), WRITTEN)
-def test_q27_of_a_text_that_was_cut_no_call_is_taken(name: TextTools, text: str) -> None:
+def test_q27_of_a_text_that_was_cut_no_call_is_taken(name: ToolMarkup, text: str) -> None:
     torn = text[:-3]
     assert split(torn, names=(name,), cut=True) == [torn]
 
 
 @pytest.mark.parametrize(("name", "text"), [WRITTEN[0], WRITTEN[3], WRITTEN[4], WRITTEN[5], WRITTEN[-3]])
-def test_q27_the_last_closing_marker_may_be_missing(name: TextTools, text: str) -> None:
+def test_q27_the_last_closing_marker_may_be_missing(name: ToolMarkup, text: str) -> None:
     without = text[: text.rindex("</")].rstrip()
     assert arguments(split(without, names=(name,))[0]) == PARIS
 
@@ -148,6 +155,10 @@ def test_q27_the_last_closing_marker_may_be_missing(name: TextTools, text: str) 
         "[Calling tool: read]",
         "[Calling tool: read(1)]",
         "<minimax:tool_call><read></read></minimax:tool_call>",
+        "<|tool_call_start|>[read(1)]<|tool_call_end|>",
+        "<|tool_call_start|>[read(a=open('b'))]<|tool_call_end|>",
+        "<|tool_call_start|>[read(**{})]<|tool_call_end|>",
+        "<|tool_call_start|>[read<|tool_call_end|>",
     ],
 )
 def test_q27_what_only_looks_like_a_call_stays_the_text_it_is(text: str) -> None:
@@ -155,7 +166,7 @@ def test_q27_what_only_looks_like_a_call_stays_the_text_it_is(text: str) -> None
 
 
 def test_q27_a_marker_that_is_only_mentioned_holds_nothing_back() -> None:
-    splitter = TextToolSplitter(EVERY, OFFERED)
+    splitter = MarkupReader(EVERY, OFFERED)
     assert splitter.feed("The tag <tool_call> (see") == ["The tag", " <tool_call>", " (see"]
 
 
@@ -209,7 +220,7 @@ def test_q27_what_is_no_call_is_given_unchanged_and_in_order(text: str) -> None:
     at = 0
     for piece in split(text):
         if isinstance(piece, str):
-            at = text.index(piece, at) + len(piece)
+            at = text.index(piece.strip(), at) + len(piece.strip())
 
 
 @pytest.mark.parametrize(
@@ -222,8 +233,9 @@ def test_q27_what_is_no_call_is_given_unchanged_and_in_order(text: str) -> None:
         "<" * 500_000,
         "\n" * 500_000,
         "<tool_call> " * 50_000,
-        "[Calling tool: " * 50_000,
+        "[Calling tool: " * 5_000,
         "<tool_call>[" + "[" * 50_000 + "</tool_call>",
+        "<|tool_call_start|>[read(a=" + "-" * 50_000 + "1)]<|tool_call_end|>",
     ],
 )
 def test_q27_no_text_costs_much_more_than_its_length(text: str) -> None:
@@ -235,7 +247,7 @@ def test_q27_no_text_costs_much_more_than_its_length(text: str) -> None:
 
 # --- in an answer --------------------------------------------------------------------------------
 
-HERMES = Dialect(answers=AnswerRules(text_tools=("hermes",), think_tags=("think",)))
+HERMES = Dialect(answers=AnswerRules(tool_markup=("hermes",), think_tags=("think",)))
 CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
 
 

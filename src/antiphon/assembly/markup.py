@@ -11,6 +11,7 @@ Markup is looked at when it is closed; arguments therefore come in one piece.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from antiphon.dialects.answers import TextTools
+from antiphon.dialects.answers import ToolMarkup
 
 _BLANK = " \t\r\n"
 _FIRST = re.compile(r"[^ \t\r\n]")
@@ -116,9 +117,14 @@ def _function_calls(inner: str, offered: Offered) -> Reading:
     return calls
 
 
+def _hermes_calls(inner: str, offered: Offered) -> Reading:
+    """JSON, as Hermes and Qwen were taught, or functions, as Qwen3-Coder was."""
+    return (_function_calls if inner.lstrip(_BLANK).startswith("<") else _json_calls)(inner, offered)
+
+
 def _keyed_call(inner: str, offered: Offered) -> Reading:
-    """``name<arg_key>key</arg_key><arg_value>value</arg_value>``."""
-    name = inner.partition("<arg_key>")[0].strip(_BLANK)
+    """``name<arg_key>key</arg_key><arg_value>value</arg_value>``, as GLM was taught."""
+    name = inner.partition("<")[0].strip(_BLANK)
     pairs = []
     for pair in _closed(inner, "</arg_value>"):
         key, _, rest = pair.partition("<arg_key>")[2].partition("</arg_key>")
@@ -179,6 +185,21 @@ def _kimi_calls(inner: str, offered: Offered) -> Reading:
     return calls
 
 
+def _python_calls(inner: str, offered: Offered) -> Reading:
+    """``[name(key="value")]``, as LFM was taught: Python, of which only literals are read."""
+    try:
+        called = ast.parse(inner.strip(_BLANK), mode="eval").body
+        calls = []
+        for call in called.elts if isinstance(called, ast.List) else []:
+            if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+                return None
+            arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            calls.append(WrittenCall(ast.unparse(call.func), _encode(arguments)))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return None
+    return calls
+
+
 def _called(inner: str, offered: Offered) -> Reading:
     """``name({…}`` of ``[Calling tool: name({…})]``."""
     name, _, arguments = inner.partition("(")
@@ -191,11 +212,10 @@ def _called(inner: str, offered: Offered) -> Reading:
 _WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _TOOL_CALL = (("<tool_call>", "</tool_call>"),)
 
-MARKUPS: dict[TextTools, Markup] = {
-    "hermes": Markup(_TOOL_CALL, "{[", _json_calls),
-    "qwen-coder": Markup(_TOOL_CALL, "<", _function_calls),
+MARKUPS: dict[ToolMarkup, Markup] = {
+    "hermes": Markup(_TOOL_CALL, "{[<", _hermes_calls),
     "glm": Markup(_TOOL_CALL, _WORD, _keyed_call),
-    "deepseek": Markup(
+    "dsml": Markup(
         tuple(
             (f"<{bars}DSML{bars}{word}>", f"</{bars}DSML{bars}{word}>")
             for bars in ("｜", "|", "｜｜", "||")
@@ -213,23 +233,26 @@ MARKUPS: dict[TextTools, Markup] = {
         "<]",
         _invocations,
     ),
-    "calling": Markup((("[Calling tool: ", ")]"),), _WORD, _called),
+    "lfm": Markup((("<|tool_call_start|>", "<|tool_call_end|>"),), "[", _python_calls),
+    "calling_tool": Markup((("[Calling tool: ", ")]"),), _WORD, _called),
 }
 
 
 # --- splitting ---------------------------------------------------------------------------------
 
 
-class TextToolSplitter:
+class MarkupReader:
     """Splits text into text and calls, piece by piece; however the text is cut, they are the same."""
 
     __slots__ = (
         "_after_call",
+        "_around",
         "_beginnings",
         "_blanks",
         "_closing_of",
         "_closings",
         "_has_begun",
+        "_has_said",
         "_held",
         "_inside",
         "_longest",
@@ -240,7 +263,7 @@ class TextToolSplitter:
         "_tail",
     )
 
-    def __init__(self, names: Iterable[TextTools], offered: Offered) -> None:
+    def __init__(self, names: Iterable[ToolMarkup], offered: Offered) -> None:
         self._offered = offered
         self._markups: dict[str, list[Markup]] = {}  # by opening marker
         self._closing_of: dict[str, str] = {}
@@ -254,6 +277,9 @@ class TextToolSplitter:
         # Outside: what may belong to a marker, and whether a call has just ended, so that white space is markup.
         self._held = ""
         self._after_call = False
+        # White space around the last calls, and whether any text was given before them.
+        self._around = ""
+        self._has_said = False
         # Inside: the markers, the white space before them, what came since, whether that is more than white space, and
         # its end, where a closing marker may have begun; also how many closing markers stood in a string.
         self._markers: tuple[str, str] | None = None
@@ -278,14 +304,15 @@ class TextToolSplitter:
             self._settle(given, is_last=True, is_text=cut)
         held, self._held = self._held, ""
         if held:
-            given.append(held)
+            self._say(given, held)
         return given
 
     def _read_outside(self, text: str, at: int, given: list[str | WrittenCall]) -> int:
         """Look for an opening marker from ``at`` on; give the place to go on from."""
         if self._after_call:
             first = _FIRST.search(text, at)
-            at = first.start() if first else len(text)
+            start, at = at, first.start() if first else len(text)
+            self._around = (self._around + text[start:at])[:_MAX_BLANKS]
         opening = self._openings.search(text, at)
         if opening is not None:
             self._markers = (opening[0], self._closing_of[opening[0]])
@@ -295,8 +322,7 @@ class TextToolSplitter:
             end, going_on = _before_blanks(text, at, self._start_of_opening(text, at)), len(text)
             self._held = text[end:]
         if end > at:
-            given.append(text[at:end])
-            self._after_call = False
+            self._say(given, text[at:end])
         return going_on
 
     def _start_of_opening(self, text: str, at: int) -> int:
@@ -350,11 +376,17 @@ class TextToolSplitter:
         """Give the calls, or the block as the text it is."""
         assert self._markers is not None
         if calls is None:
-            given.append("".join((self._blanks, self._markers[0], *self._inside)))
+            self._say(given, "".join((self._blanks, self._markers[0], *self._inside)))
         else:
             given.extend(calls)
+            self._after_call = True
+            self._around = (self._around + self._blanks)[:_MAX_BLANKS]
         self._markers, self._inside, self._has_begun, self._tail, self._closings = None, [], False, "", 0
-        self._after_call = calls is not None
+
+    def _say(self, given: list[str | WrittenCall], text: str) -> None:
+        """Give text; what stood around the calls before it goes with it only if it divides this text from another."""
+        given.append(self._around + text if self._has_said else text)
+        self._has_said, self._after_call, self._around = True, False, ""
 
 
 def _before_blanks(text: str, start: int, end: int) -> int:
