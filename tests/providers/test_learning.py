@@ -236,5 +236,12 @@ def test_other_words_teach_nothing(answer: Any) -> None:
     assert taught(answer) == {}
 
 
+def test_requests_of_any_form_can_be_learned_from() -> None:
+    """A client's own chat request may hold what ours never do."""
+    odd = {"messages": [{"role": "tool"}, "hi"], "tools": [{"type": "custom"}], "stream_options": None}
+    assert taught(openai("Unknown parameter: stream_options; content must be str"), odd) == {"include_usage": False}
+    assert taught(openai("Unknown parameter"), {"messages": None, "tools": None}) == {}
+
+
 def test_what_is_known_already_is_no_lesson() -> None:
     assert taught(openai("Unknown parameter: stream_options"), rules=ChatRules(include_usage=False)) == {}
