@@ -1,7 +1,4 @@
-"""The ``antiphon`` command: each verb is one call into a room.
-
-Everything heavy is imported inside the verb that needs it, so that ``--help`` is there at once.
-"""
+"""``antiphon serve``."""
 
 from __future__ import annotations
 
@@ -12,20 +9,10 @@ from typing import Any
 
 import click
 
-from antiphon import __version__
-
-# Nothing was done, because of how it was asked for (also click's own).
-_EXIT_NOT_STARTED = 2
-_EXIT_SOME_FAILED = 1
+from antiphon.cli.common import EXIT_NOT_STARTED, say
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="antiphon")
-def main() -> None:
-    """Speak the OpenAI APIs over any model; every run is a journal."""
-
-
-@main.command()
+@click.command()
 @click.option(
     "--upstream", metavar="URL", help="Where Chat Completions are answered, such as http://localhost:8080/v1."
 )
@@ -63,53 +50,7 @@ def serve(config: str | None, chunk_delay_ms: float, log_level: str, **flags: An
     configure_logging(log_level)
     try:
         settings = load_settings(flags, os.environ, Path(config) if config else None)
-        serve_until_stopped(settings, say=_say, chunk_delay_s=chunk_delay_ms / 1000)
+        serve_until_stopped(settings, say=say, chunk_delay_s=chunk_delay_ms / 1000)
     except AntiphonError as error:
         click.echo(f"antiphon: {error.message}", err=True)
-        sys.exit(_EXIT_NOT_STARTED)
-
-
-@main.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each interaction.")
-def inspect(files: tuple[str, ...], as_json: bool) -> None:
-    """Show what recordings hold, whichever tool made them.
-
-    A file that cannot be read is reported and does not stop the others; the exit code is 1 then.
-    """
-    from antiphon.errors import CassetteError
-
-    show = _print_json if as_json else _print_picture
-    failed = False
-    for file in files:
-        try:
-            show(file)
-        except CassetteError as error:
-            click.echo(f"antiphon: {error.message}", err=True)
-            failed = True
-    if failed:
-        sys.exit(_EXIT_SOME_FAILED)
-
-
-def _print_json(file: str) -> None:
-    import msgspec
-
-    from antiphon.cassettes.view import inspect as described
-
-    for interaction in described(file):
-        click.echo(msgspec.json.encode(interaction))
-
-
-def _print_picture(file: str) -> None:
-    from rich.console import Console
-
-    from antiphon.cassettes.picture import picture
-
-    console = Console(highlight=False)
-    for interaction in picture(file):
-        console.print(interaction)
-
-
-def _say(line: str) -> None:
-    """Print at once, also into a pipe or a file: whoever started the server waits for this line."""
-    print(line, flush=True)  # noqa: T201
+        sys.exit(EXIT_NOT_STARTED)
