@@ -170,6 +170,15 @@ def _without_volatile(value: Any) -> Any:
 # --- shapes ----------------------------------------------------------------------------------
 
 
+def _shape_differences(old: RecordedResponse, new: RecordedResponse) -> list[Difference]:
+    recorded, sent = _shape(old), _shape(new)
+    return [
+        Difference(path, recorded.get(path, msgspec.UNSET), sent.get(path, msgspec.UNSET))
+        for path in dict.fromkeys((*recorded, *sent))
+        if recorded.get(path) != sent.get(path)
+    ]
+
+
 def _shape(response: RecordedResponse) -> dict[str, str]:
     """Which fields there are, and of which type, over all events of a stream; how many there are does not count."""
     found: dict[str, set[str]] = {}

@@ -45,13 +45,16 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     match: Literal["body", "order"] = "body"
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
+    """A proxy; once it is closed, ``report`` gives what there is to say, ``unplayed`` what nobody asked for."""
+
     proxy: Proxy
     report: Callable[[], list[str]]
+    unplayed: Callable[[], list[int]]
 
 
 @asynccontextmanager
-async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> AsyncIterator[_Opened]:
+async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> AsyncIterator[Opened]:
     """The proxy these settings describe, and what to say of the cassette once all is done; closed with the block.
 
     Raises:
@@ -65,7 +68,7 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
         report: Callable[[], list[str]] = list
         if settings.mode == "replay":
             assert player is not None
-            transport, report = player, lambda: unplayed(player, kept)
+            transport, report = player, lambda: _unplayed_lines(kept, _unplayed(player, kept))
         else:
             transport = HttpTransport(raw=True)
             if settings.mode != "live":
@@ -73,7 +76,7 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
         stack.push_async_callback(transport.close)
         proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
         stack.push_async_callback(proxy.close)
-        yield _Opened(proxy, report)
+        yield Opened(proxy, report, lambda: _unplayed(player, kept) if player else [])
 
 
 def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, list[Interaction]]:
@@ -83,11 +86,12 @@ def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, li
         return None, []
     kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
 
+    numbers = {id(each): index for index, each in enumerate(kept)}
     tell_line: Say = say or (lambda line: _log.info("%s", line))
 
     def tell(interaction: Interaction, differences: Sequence[object]) -> None:
         for difference in differences:
-            tell_line(f"replay: interaction {_index(kept, interaction)}: {difference}")
+            tell_line(f"replay: interaction {numbers[id(interaction)]}: {difference}")
 
     player = Player(
         kept,
@@ -128,17 +132,16 @@ def _is_missing(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
-def unplayed(player: Player, kept: Sequence[Interaction]) -> list[str]:
-    """In a line each, what was never asked for."""
-    left = player.unplayed
-    lines = [f"replay: interaction {_index(kept, each)} was never asked for: {_named(each)}" for each in left]
-    if len(lines) > _MAX_NAMED:
-        lines[_MAX_NAMED:] = [f"replay: and {len(lines) - _MAX_NAMED} more were never asked for"]
+def _unplayed(player: Player, kept: Sequence[Interaction]) -> list[int]:
+    left = {id(each) for each in player.unplayed}
+    return [index for index, each in enumerate(kept) if id(each) in left]
+
+
+def _unplayed_lines(kept: Sequence[Interaction], left: list[int]) -> list[str]:
+    lines = [f"replay: interaction {index} was never asked for: {_named(kept[index])}" for index in left[:_MAX_NAMED]]
+    if len(left) > _MAX_NAMED:
+        lines.append(f"replay: {len(left) - _MAX_NAMED} more were never asked for")
     return lines
-
-
-def _index(kept: Sequence[Interaction], interaction: Interaction) -> int:
-    return next(index for index, each in enumerate(kept) if each is interaction)
 
 
 def _named(interaction: Interaction) -> str:
