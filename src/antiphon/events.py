@@ -44,6 +44,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+Api = Literal["responses", "chat"]
 RunStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 BlockStatus = Literal["completed", "incomplete"]
 ToolKind = Literal["function", "custom", "mcp", "file_search", "web_search"]
@@ -59,7 +60,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     """A run was accepted. Always the first event.
 
-    ``request`` is the decoded request body without ``input``: items are kept beside the journal, once.
+    ``api`` is the one the client spoke. ``request`` is the decoded request body: of a response without ``input``, as
+    items are kept beside the journal, once; of a chat completion whole.
     """
 
     run: str
@@ -67,6 +69,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     model: str
     request: dict[str, Any]
     profile: str = "openai"
+    api: Api = "responses"
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):

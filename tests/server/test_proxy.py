@@ -58,7 +58,7 @@ def test_what_the_upstream_sees_is_what_the_client_sent(tmp_path: Path) -> None:
         return web.Response(status=207, headers={"x-odd": "a", "connection": "close, x-mine", "x-mine": "1"})
 
     async def main() -> None:
-        async with upstream(handler) as base, proxy("record", tmp_path / "c.jsonl", f"/p={base}/root") as (url, _):
+        async with upstream(handler) as base, proxy("record", tmp_path / "c.jsonl", f"/p={base}/base") as (url, _):
             target = aiohttp.client.URL(f"{url}/p/a%2Fb/%C3%A9?x=1&x=%20", encoded=True)
             async with (
                 aiohttp.ClientSession() as session,
@@ -70,7 +70,7 @@ def test_what_the_upstream_sees_is_what_the_client_sent(tmp_path: Path) -> None:
 
     asyncio.run(main())
     method, path, headers, body = seen[0]
-    assert (method, path, body) == ("PUT", "/root/a%2Fb/%C3%A9?x=1&x=%20", b"\x00\xff")
+    assert (method, path, body) == ("PUT", "/base/a%2Fb/%C3%A9?x=1&x=%20", b"\x00\xff")
     assert headers["authorization"] == SECRET
     assert "te" not in headers
     assert headers["user-agent"].startswith("Python")

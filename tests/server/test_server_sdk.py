@@ -18,7 +18,9 @@ from antiphon.events import ErrorInfo, TurnFailed
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
 from antiphon.server.serving import Server, listen
 from antiphon.store.sqlite import SqliteStore
@@ -36,7 +38,8 @@ def application(provider: FakeProvider) -> App:
     runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids)
     routes = [
         *Responses(runner, store).routes(),
-        *Chat(resolve, ids).routes(),
+        *Conversations(store, ids).routes(),
+        *Chat(runner, Passthrough(resolve, provider, ids), resolve).routes(),
         *Models([provider], resolve, clock).routes(),
     ]
     return App(routes, keys=Keys({hash_key("sk-test"): "tester"}), clock=clock, ids=ids)

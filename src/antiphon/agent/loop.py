@@ -39,6 +39,7 @@ from antiphon.events import (
 )
 from antiphon.providers.base import ModelCall, Provider
 from antiphon.rendering.items import output_items
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 _BARRIERS = frozenset(BARRIERS)
@@ -67,7 +68,7 @@ class Loop:
         self,
         *,
         run: str,
-        request: CreateResponse,
+        request: CreateResponse | CreateChatCompletion,
         items: list[Item],
         targets: Sequence[Target],
         journal: Journal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -13,12 +14,18 @@ from antiphon.agent.machine import Limits, Machine
 from antiphon.clock import Clock, Ids
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
+from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store
-from antiphon.wire.responses import CreateResponse, input_items
+from antiphon.store.references import resolved
+from antiphon.wire.chat_requests import CreateChatCompletion
+from antiphon.wire.responses import CreateResponse, conversation_of, input_items
 
 
 class Runner:
-    """Runs requests in this process, each in the task that reads it."""
+    """Runs requests in this process, each in the task that reads it.
+
+    ``on_ended`` is told the events of each run when it has ended, in whatever way.
+    """
 
     def __init__(
         self,
@@ -29,6 +36,7 @@ class Runner:
         ids: Ids,
         limits: Limits | None = None,
         tools: Mapping[str, Tool] | None = None,
+        on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -36,6 +44,7 @@ class Runner:
         self._ids = ids
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._on_ended = on_ended
 
     async def run(
         self, owner: str, request: CreateResponse, *, authorization: str | None = None
@@ -44,14 +53,20 @@ class Runner:
 
         Raises, before the first batch:
             ModelNotFound: no upstream answers to the model's name.
-            NotFound: ``previous_response_id`` names nothing of this owner's.
+            NotFound: ``previous_response_id``, ``conversation`` or an item reference names nothing of this owner's.
             Conflict: the previous response has not ended.
+            DuplicateItem: an item of the input is in the conversation already.
         """
         targets = self._resolve(request.model)
-        parent = request.previous_response_id
+        parent, conversation = request.previous_response_id, None
         history = await self._store.history(owner, parent) if parent else []
-        own_input = input_items(request)
+        if conversation_id := conversation_of(request):
+            conversation = await self._store.conversations.history(owner, conversation_id)
+            history = conversation.items
         run = self._ids.new("resp")
+        own_input = with_ids(
+            await resolved(self._store, owner, input_items(request), param="input"), partial(input_item_id, run)
+        )
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
@@ -59,7 +74,7 @@ class Runner:
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
         store = self._store if request.store is not False else None
-        journal = Journal(store, owner, started, parent=parent, input_items=own_input)
+        journal = Journal(store, owner, started, parent=parent, input_items=own_input, conversation=conversation)
         loop = Loop(
             run=run,
             request=request,
@@ -72,9 +87,52 @@ class Runner:
             tools=self._tools,
             authorization=authorization,
         )
-        async with aclosing(loop.events()) as events:
-            async for batch in events:
-                yield batch
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
+
+    async def complete(
+        self, owner: str, request: CreateChatCompletion, *, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in the run of a chat completion; see `run`. It is stored only if ``store`` says so.
+
+        Tools are the client's, as the chat API has no others.
+
+        Raises, before the first batch:
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        targets = self._resolve(request.model)
+        started = RunStarted(
+            run=self._ids.new("chatcmpl"),
+            created_at_s=int(self._clock.now_s()),
+            model=request.model,
+            request=request.raw,
+            api="chat",
+        )
+        store = self._store if request.store else None
+        journal = Journal(store, owner, started, parent=None, input_items=[])
+        loop = Loop(
+            run=started.run,
+            request=request,
+            items=[],
+            targets=targets,
+            journal=journal,
+            clock=self._clock,
+            ids=self._ids,
+            limits=_with_attempts(self._limits, len(targets)),
+            authorization=authorization,
+        )
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
 
     async def recover(self) -> int:
         """Settle the runs that a dead process left without an end; return how many.
@@ -83,8 +141,8 @@ class Runner:
         process that has the store to itself.
         """
         unfinished = await self._store.unfinished()
-        for owner, run in ((left.owner, left.run) for left in unfinished):
-            events = await self._store.events(owner, run)
+        for owner, run, api in ((left.owner, left.run, left.api) for left in unfinished):
+            events = await self._store.events(owner, run, api=api)
             machine = Machine()
             machine.feed_all(events)
             error = ErrorInfo(code="interrupted", message="The server stopped while this response was being made.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from starlette.routing import Route
@@ -10,16 +10,18 @@ from starlette.routing import Route
 from antiphon.agent.runner import Runner
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
+from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run
 from antiphon.server.exchange import Exchange
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
+from antiphon.wire.lists import ListQuery, decode_query, item_list
 from antiphon.wire.responses import CreateResponse, decode_request
 
 # Parameters the API has and this server does not serve yet. To drop them silently would be to answer another question.
-_NOT_SERVED = ("conversation", "prompt", "context_management", "moderation")
+_NOT_SERVED = ("prompt", "context_management", "moderation")
 
 
 class Responses:
@@ -36,6 +38,7 @@ class Responses:
             route("POST", "/v1/responses", self.create),
             route("GET", "/v1/responses/{response_id}", self.retrieve),
             route("DELETE", "/v1/responses/{response_id}", self.delete),
+            route("GET", "/v1/responses/{response_id}/input_items", self.list_input_items),
         ]
 
     async def create(self, exchange: Exchange) -> None:
@@ -59,12 +62,20 @@ class Responses:
         await self._store.delete(exchange.owner, response_id)
         await exchange.respond_json({"id": response_id, "object": "response", "deleted": True})
 
+    async def list_input_items(self, exchange: Exchange) -> None:
+        """``GET /v1/responses/{id}/input_items``: what this response was asked, without what came before it."""
+        query = decode_query(exchange.query, ListQuery)
+        page = await self._store.input_items(exchange.owner, exchange.parameter("response_id"), query)
+        await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
+
     async def _run(self, exchange: Exchange, request: CreateResponse) -> None:
         authorization = exchange.header(b"authorization") if self._forward_auth else None
         async with aclosing(self._runner.run(exchange.owner, request, authorization=authorization)) as batches:
             try:
                 first = await anext(batches)
             except NotFound as error:
+                if error.kind != "response":
+                    raise
                 # OpenAI's status and code: it is the request that is wrong, its URL is not.
                 raise InvalidRequest(
                     f"Previous response with id {error.id!r} not found.",
@@ -75,7 +86,7 @@ class Responses:
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches)) as frames:
+                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
@@ -84,11 +95,20 @@ class Responses:
                 await exchange.respond_json(response_object(events))
 
 
-async def _rendered(first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]]) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch."""
+async def _rendered(
+    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+
+    The first batch only says that an upstream took the call.
+    """
     renderer = ResponsesRenderer()
     yield sse(renderer.render(first))
+    has_begun = False
     async for batch in following:
+        if not has_begun:
+            has_begun = True
+            on_begun()
         data = sse(renderer.render(batch))
         yield data + DONE if isinstance(batch[-1], RunFinished) else data
 

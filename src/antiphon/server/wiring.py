@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 
 from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Interaction, Player, Recorder, read
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, route
+from antiphon.config import Repair, Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
+from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
+from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
@@ -52,28 +57,59 @@ async def open_app(
             transport = _live(settings, clock)
         stack.push_async_callback(transport.close)
         providers = {
-            each.name: ChatProvider(each.name, each.base_url, transport, api_key=each.api_key, headers=each.headers)
+            each.name: ChatProvider(
+                each.name,
+                each.base_url,
+                transport,
+                api_key=each.api_key,
+                headers=each.headers,
+                dialect_of=partial(dialect_of, settings, each.name),
+                max_event_bytes=settings.limits.max_event_bytes,
+            )
             for each in settings.upstreams.values()
         }
         resolve = _resolver(settings, providers)
-        runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids, limits=_limits(settings))
+        metrics = Metrics()
+        runner = Runner(
+            store=store,
+            resolve=resolve,
+            clock=clock,
+            ids=ids,
+            limits=_limits(settings),
+            on_ended=metrics.run_ended,
+        )
         if interrupted := await runner.recover():
             _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())
+        forward_auth = settings.forward_auth
+        passthrough = Passthrough(
+            resolve,
+            next(iter(providers.values())),
+            ids,
+            forward_auth=forward_auth,
+            on_call=metrics.call_passed_on,
+        )
+        chat = Chat(runner, passthrough, resolve, repair_of=partial(_repair, settings), forward_auth=forward_auth)
         app = App(
             [
                 *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
+                *StoredChats(store).routes(),
+                *chat.routes(),
+                *Conversations(store, ids).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
+                *metrics.routes(),
+                *passthrough.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
             forward_auth=settings.forward_auth,
             max_body_bytes=settings.limits.max_body_bytes,
+            on_answered=metrics.request_ended,
         )
+        metrics.watch_in_flight(app.in_flight)
         stack.push_async_callback(app.close)
         yield app
 
@@ -106,7 +142,8 @@ def _live(settings: Settings, clock: Clock) -> Transport:
         return upstreams
     try:
         settings.record.parent.mkdir(parents=True, exist_ok=True)
-        return Recorder(upstreams, settings.record, clock=clock)
+        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
+        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
     except OSError as error:
         raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
 
@@ -143,6 +180,15 @@ def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Call
         return [Target(providers[each.upstream], each.model) for each in routes]
 
     return resolve
+
+
+def _repair(settings: Settings, target: Target) -> Repair:
+    """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
+    name = target.provider.name
+    wanted = settings.upstreams[name].repair or settings.repair
+    if wanted == "auto" and dialect_of(settings, name, target.model).needs_repair:
+        return "always"
+    return wanted
 
 
 def _limits(settings: Settings) -> Limits:

@@ -1,0 +1,29 @@
+"""What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
+
+from antiphon.config.settings import (
+    LimitSettings,
+    ModelRoute,
+    Repair,
+    Route,
+    Settings,
+    UpstreamSettings,
+    dialect_of,
+    hash_key,
+    load_dialects,
+    load_settings,
+    route,
+)
+
+__all__ = [
+    "LimitSettings",
+    "ModelRoute",
+    "Repair",
+    "Route",
+    "Settings",
+    "UpstreamSettings",
+    "dialect_of",
+    "hash_key",
+    "load_dialects",
+    "load_settings",
+    "route",
+]
