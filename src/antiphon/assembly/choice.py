@@ -56,7 +56,7 @@ class Choice:
         self._think: ThinkSplitter | None = None
         if rules.think_tags:
             self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
-        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup else None
+        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup and offered else None
         self.speech = Speech(index, emission)
         self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
@@ -211,7 +211,7 @@ class Choice:
                 self.speech.say("text", piece, "content")
             else:
                 self._emission.note("Q27", piece, "took markup in the text for a tool call")
-                self.calls.add(piece.name, piece.arguments)
+                self.calls.add(piece.name, piece.arguments, piece.call_id)
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -264,8 +264,8 @@ class Choice:
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
-        if self._markup is not None and (held := self._markup.flush()):
-            self.speech.say("text", held, "content")
+        if self._markup is not None:
+            self._say_marked_up(self._markup.flush(cut=cut))
         self.speech.close("incomplete" if cut else "completed")
         whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()
