@@ -236,7 +236,7 @@ class Choice:
         if type(seen) is not dict:
             return []
         content = seen.get("content")
-        if type(content) is list and all(type(entry) is dict for entry in content):
+        if type(content) is list and all(_is_logprob(entry) for entry in content):
             return content
         if any(value for value in seen.values()):
             self.extra["logprobs"] = seen  # an older shape, or a refusal's (Q61)
@@ -278,6 +278,14 @@ class Choice:
             has_output=not self.is_empty,
             only_reasoning=self.speech.has_said == {"reasoning"} and not self.calls,
         )
+
+
+def _is_logprob(seen: object) -> bool:
+    """Whether it has the shape that OpenAI gives to a token's log probability."""
+    if type(seen) is not dict:
+        return False
+    top = seen.get("top_logprobs")
+    return not top or (type(top) is list and all(type(other) is dict for other in top))
 
 
 def _part_text(seen: object) -> str:
