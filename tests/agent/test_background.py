@@ -206,21 +206,6 @@ async def test_readers_who_come_at_different_times_see_the_same(store: SqliteSto
 
 
 @scenario
-async def test_a_run_is_kept_in_a_segment_for_each_turn_while_it_goes(store: SqliteStore) -> None:
-    process = Process(store, stop_at=3 * 4 + 2)
-    run = await process.start()
-    async for batch in process.runner.follow("me", run):
-        if batch[-1] != (await store.events("me", run))[-1]:
-            continue
-        if process.provider.waits.is_set() and any(isinstance(event, TurnStarted) for event in batch):
-            break
-    count = "SELECT count(*) FROM segments"
-    (segments,) = await store._database.transact(lambda db: db.execute(count).fetchone())
-    assert segments <= 1 + 3 * 2 + 3  # the start; a turn and its results, three times; the turn that goes
-    await process.runner.close()
-
-
-@scenario
 async def test_a_run_that_is_not_stored_cannot_go_in_the_background(store: SqliteStore) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await Process(store).start(store=False)
