@@ -389,6 +389,47 @@ async def test_a_run_whose_model_is_gone_fails_and_says_so(store: SqliteStore) -
 
 
 @scenario
+async def test_what_went_in_the_foreground_is_failed_and_nothing_is_asked_again(store: SqliteStore) -> None:
+    responses = RunStarted(run="resp_1", created_at_s=1, model="m", request={"model": "m"})
+    chat = RunStarted(run="chatcmpl_1", created_at_s=1, model="m", request={"background": True}, api="chat")
+    for started in (responses, chat):
+        await store.begin("me", started, parent=None, input_items=[])
+    process = Process(store)
+    assert await process.runner.recover() == 2
+    assert error_code(await store.events("me", "resp_1")) == "interrupted"
+    assert error_code(await store.events("me", "chatcmpl_1", api="chat")) == "interrupted"
+    assert process.provider.calls == []
+
+
+@scenario
+async def test_a_run_in_a_conversation_goes_on_with_what_that_held_and_is_added_to_it(store: SqliteStore) -> None:
+    said = {"id": "msg_1", "type": "message", "role": "user", "content": "before"}
+    await store.conversations.create("me", "conv_1", metadata={}, items=[said])
+    first = Process(store, stop_at=0)
+    run = await first.start(conversation="conv_1")
+    await first.provider.waits.wait()
+    await first.runner.close()
+    second = Process(store, ids_used=50)
+    second.runner.begin_recovery()
+    assert status(await second.end(run)) == "completed"
+    assert second.provider.calls[0].items == first.provider.calls[0].items
+    assert second.provider.calls[0].items[0]["content"] == "before"
+    held = (await store.conversations.history("me", "conv_1")).items
+    assert [item["type"] for item in held[:3]] == ["message", "message", "function_call"]
+
+
+@scenario
+async def test_runs_that_end_are_told_of_and_those_that_are_left_are_not(store: SqliteStore) -> None:
+    told: list[Sequence[RunEvent]] = []
+    process = Process(store, stop_at=0, on_ended=told.append)
+    ends, _ = await process.start(), await process.start()
+    await process.provider.waits.wait()
+    await process.runner.cancel("me", ends)
+    await process.runner.close()
+    assert [status(events) for events in told] == ["cancelled"]
+
+
+@scenario
 async def test_a_reader_of_a_run_that_is_not_taken_up_yet_waits_for_it(store: SqliteStore) -> None:
     await begun(store, [turn_started()])
     process = Process(store)
