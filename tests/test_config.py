@@ -356,9 +356,26 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
-    values = {"PORT": "1", "NO_AUTH": "true", "FORWARD_AUTH": "true", "MATCH": "order", "REPAIR": "never", "UPSTREAM": "http://u"}
+    values = {
+        "PORT": "1",
+        "NO_AUTH": "true",
+        "FORWARD_AUTH": "true",
+        "MATCH": "order",
+        "REPAIR": "never",
+        "UPSTREAM": "http://u",
+    }
     documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV"}
-    assert documented == {"HOST", "PORT", "DATA_DIR", "NO_AUTH", "FORWARD_AUTH", "RECORD", "MATCH", "REPAIR", "UPSTREAM"}
+    assert documented == {
+        "HOST",
+        "PORT",
+        "DATA_DIR",
+        "NO_AUTH",
+        "FORWARD_AUTH",
+        "RECORD",
+        "MATCH",
+        "REPAIR",
+        "UPSTREAM",
+    }
     before = load_settings({"upstream": URL}, {})
     for name in documented - {"UPSTREAM"}:
         env = {f"ANTIPHON_{name}": values.get(name, "127.0.0.9")}

@@ -103,7 +103,6 @@ class Chat:
                 await exchange.respond_json(chat_completion(events))
 
 
-
 async def _rendered(
     first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
 ) -> AsyncGenerator[bytes, None]:

@@ -64,6 +64,7 @@ async def open_app(
                 api_key=each.api_key,
                 headers=each.headers,
                 dialect_of=partial(dialect_of, settings, each.name),
+                max_event_bytes=settings.limits.max_event_bytes,
             )
             for each in settings.upstreams.values()
         }
