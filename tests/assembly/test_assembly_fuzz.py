@@ -4,24 +4,20 @@ Damaged recordings and bytes of no kind go through assembly and both renderings.
 default takes some seconds. The slow test takes a thousand times as many, from the whole corpus where it is there.
 """
 
-import itertools
 import os
 import random
-import tracemalloc
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from assembly_streams import TOOLS, chunk, cut, feed, sse, told_calls
+from assembly_streams import TOOLS, cut, feed, told_calls
 from chat_to_responses import check_stream, rendered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stream_mutations import MUTATIONS, RECORDINGS, SMALL, Mutation, recorded
 from test_assembly_properties import check_calls, check_lifecycle
 
-from antiphon.assembly import ChatAssembler
-from antiphon.events import ModelEvent, TurnFailed, TurnFinished
+from antiphon.events import ModelEvent, TurnFailed
 from antiphon.rendering.chat import chat_choices
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
