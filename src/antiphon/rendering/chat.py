@@ -86,8 +86,9 @@ def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
             }
             for index, choice in choices.in_order()
         ],
-        "usage": _usage(choices.usage),
     }
+    if choices.usage is not None:
+        completion["usage"] = _usage(choices.usage)
     return completion | _disclosure(choices.diagnostics)
 
 
@@ -130,6 +131,12 @@ def _tool_call(call: _Call, arguments: str) -> dict[str, Any]:
 def _sent_back(provider_data: dict[str, Any]) -> dict[str, Any]:
     """What a client shall send back with a call, beside what makes it a call."""
     return {name: value for name, value in provider_data.items() if name not in _CALL_MEMBERS}
+
+
+def _logprob(logprob: dict[str, Any]) -> dict[str, Any]:
+    """A token's logprob with the members that OpenAI always has and others leave out."""
+    top = [{"bytes": None, **other} for other in logprob.get("top_logprobs") or ()]
+    return {"bytes": None, **logprob, "top_logprobs": top}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
@@ -211,7 +218,7 @@ class _Choices:
     def text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         choice.text.append(event.text)
-        choice.logprobs += event.logprobs
+        choice.logprobs += map(_logprob, event.logprobs)
 
     def annotation(self, event: AnnotationAdded) -> None:
         self._choice_of[event.block].annotations.append(_chat_annotation(event.annotation))
@@ -354,7 +361,7 @@ class ChatRenderer:
     def _text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         if event.logprobs:
-            logprobs = {"content": event.logprobs, "refusal": None}
+            logprobs = {"content": [*map(_logprob, event.logprobs)], "refusal": None}
             self._write_choice(choice, {"delta": {"content": event.text}, "logprobs": logprobs})
         else:
             self._write(choice, b'{"content":%b}' % _encode(event.text))
