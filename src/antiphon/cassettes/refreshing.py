@@ -54,7 +54,7 @@ class Drifted(NamedTuple):
 class Refresh:
     """A transport that asks the world whatever the cassette holds, and on `close` replaces what changed.
 
-    ``drifts`` says, then, what did.
+    ``tell`` is given, then, a text for each of them.
 
     Raises:
         CassetteError: the file exists and is no native cassette.
@@ -68,13 +68,14 @@ class Refresh:
         clock: Clock,
         scrub: Callable[[Interaction], Interaction] | None = None,
         tags: Callable[[HttpRequest], dict[str, str]] | None = None,
+        tell: Callable[[str], None] = log.info,
     ) -> None:
         if path.exists():
             lines(path)  # found out before anything is asked
         self._path = path
         self._fresh = path.with_name(f"{path.name}.refresh")
         self._recorder = Recorder(transport, self._fresh, clock=clock, scrub=scrub, tags=tags)
-        self.drifts: list[Drifted] = []
+        self._tell = tell
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The live answer; see `Transport.send`."""
@@ -88,9 +89,12 @@ class Refresh:
         """Close the live transport, and bring the fresh answers into the cassette."""
         await self._recorder.close()
         try:
-            self.drifts = merge(self._path, self._fresh)
+            drifts = merge(self._path, self._fresh)
         except (CassetteError, OSError) as error:
             log.warning("%s is as it was, and the fresh answers are in %s: %s", self._path, self._fresh, error)
+            return
+        for each in drifts:
+            self._tell(str(each))
 
 
 def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]:
