@@ -66,7 +66,14 @@ def antiphon(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_run_records_then_replays_without_a_key_and_passes_the_exit_code_on(tmp_path: Path, model: str) -> None:
     cassette, command = str(tmp_path / "c.jsonl"), ("--", sys.executable, "-c", CHILD)
     live = antiphon(
-        "run", "--cassette", cassette, "--mode", "record", *command, OPENAI_BASE_URL=f"{model}/v1", OPENAI_API_KEY=SECRET
+        "run",
+        "--cassette",
+        cassette,
+        "--mode",
+        "record",
+        *command,
+        OPENAI_BASE_URL=f"{model}/v1",
+        OPENAI_API_KEY=SECRET,
     )
     assert (live.returncode, live.stdout, live.stderr) == (7, "hello\n", "")
     assert SECRET not in Path(cassette).read_text()
@@ -103,7 +110,18 @@ def test_a_child_ended_by_a_signal_is_told_as_shells_do(tmp_path: Path) -> None:
 
 def test_a_proxy_that_is_killed_leaves_a_cassette_with_all_that_was_complete(tmp_path: Path, model: str) -> None:
     cassette = tmp_path / "c.jsonl"
-    command = [sys.executable, "-m", "antiphon", "record", "--upstream", model, "--cassette", str(cassette), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "antiphon",
+        "record",
+        "--upstream",
+        model,
+        "--cassette",
+        str(cassette),
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
