@@ -76,7 +76,7 @@ async def ask_all(url: str, interactions: Sequence[Interaction]) -> list[Seen]:
             if each.request is not None:
                 parts = urlsplit(each.request.url)
                 method, body = each.request.method, each.request.body
-                target = parts.path + (f"?{parts.query}" if parts.query else "")
+                target = f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")
             async with session.request(
                 method,
                 URL(url + target, encoded=True),

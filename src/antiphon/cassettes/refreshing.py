@@ -32,6 +32,14 @@ _MAX_SHOWN = 3
 _ERROR = 400
 
 
+_HOW: dict[Drift, str] = {
+    "same": "is as it was",
+    "words": "has other words",
+    "shape": "has another shape",
+    "status": "has another status",
+}
+
+
 class Drifted(NamedTuple):
     """What became of one interaction. ``number`` is that in the old cassette, None where it is new."""
 
@@ -48,7 +56,8 @@ class Drifted(NamedTuple):
         shown = "".join(f"\n    {each}" for each in self.differences[:_MAX_SHOWN])
         more = len(self.differences) - _MAX_SHOWN
         rest = f"\n    and {more} more" if more > 0 else ""
-        return f"refresh: interaction {self.number} ({self.operation}) has another {self.drift}{shown}{rest}"
+        how = _HOW[self.drift or "words"]
+        return f"refresh: interaction {self.number} ({self.operation}) {how}{shown}{rest}"
 
 
 class Refresh:
