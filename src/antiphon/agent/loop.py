@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from typing import NamedTuple
 
+from antiphon.agent.asking import Asking
 from antiphon.agent.journal import Journal
 from antiphon.agent.machine import (
     AskApproval,
@@ -31,9 +32,11 @@ from antiphon.events import (
     ErrorInfo,
     RunEvent,
     RunFinished,
+    RunStarted,
     ToolCallCompleted,
     ToolCallExecuting,
     ToolCallFailed,
+    ToolCallStarted,
     TurnFailed,
     TurnStarted,
 )
@@ -183,10 +186,24 @@ class Loop:
             authorization=self._authorization,
         )
         yield [started]
-        async with aclosing(target.provider.stream(call)) as batches:
+        asking = Asking(
+            target.provider,
+            call,
+            new_interaction=lambda: self._ids.new("int"),
+            max_calls=self._calls_left(),
+            max_format_retries=self._limits.max_format_retries,
+        )
+        async with aclosing(asking.events()) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
                 yield [*batch]
+
+    def _calls_left(self) -> int | None:
+        """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
+        started, maximum = self._journal.events[0], self._request.max_tool_calls
+        if maximum is None or not isinstance(started, RunStarted) or started.profile != "open-responses":
+            return None
+        return max(0, maximum - sum(isinstance(event, ToolCallStarted) for event in self._journal.events))
 
     async def _call_tools(self, effect: CallTools) -> AsyncGenerator[list[RunEvent], None]:
         """Run the calls side by side; their results come in the order of the calls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +15,19 @@ from antiphon.clock import Clock, Ids
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
 from antiphon.store.base import Store
+from antiphon.wire.items import check_outputs
 from antiphon.wire.responses import CreateResponse, input_items
+
+
+class Shown(NamedTuple):
+    """How a run is shown; stands in `RunStarted`, so that it is shown alike each time."""
+
+    profile: str = "openai"
+    raw_reasoning: bool = False
+    seal_key: str | None = None
+
+
+DEFAULT = Shown()
 
 
 class Runner:
@@ -38,11 +51,12 @@ class Runner:
         self._tools = tools or {}
 
     async def run(
-        self, owner: str, request: CreateResponse, *, authorization: str | None = None
+        self, owner: str, request: CreateResponse, *, authorization: str | None = None, shown: Shown = DEFAULT
     ) -> AsyncGenerator[list[RunEvent], None]:
-        """What happens in one run, in batches as it happens; see `Loop.events`.
+        """What happens in one run, in batches as it happens; see `Loop.events`. ``shown`` is kept in its journal.
 
         Raises, before the first batch:
+            InvalidRequest: an output in its input answers no call.
             ModelNotFound: no upstream answers to the model's name.
             NotFound: ``previous_response_id`` names nothing of this owner's.
             Conflict: the previous response has not ended.
@@ -51,12 +65,14 @@ class Runner:
         parent = request.previous_response_id
         history = await self._store.history(owner, parent) if parent else []
         own_input = input_items(request)
+        check_outputs(own_input, history)
         run = self._ids.new("resp")
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
             model=request.model,
             request={key: value for key, value in request.raw.items() if key != "input"},
+            **shown._asdict(),
         )
         store = self._store if request.store is not False else None
         journal = Journal(store, owner, started, parent=parent, input_items=own_input)
@@ -68,7 +84,7 @@ class Runner:
             journal=journal,
             clock=self._clock,
             ids=self._ids,
-            limits=_with_attempts(self._limits, len(targets)),
+            limits=_limits(self._limits, request, len(targets)),
             tools=self._tools,
             authorization=authorization,
         )
@@ -94,8 +110,9 @@ class Runner:
         return len(unfinished)
 
 
-def _with_attempts(limits: Limits, targets: int) -> Limits:
-    """Every fallback is tried at least once."""
-    if limits.max_attempts >= targets:
-        return limits
-    return msgspec.structs.replace(limits, max_attempts=targets)
+def _limits(limits: Limits, request: CreateResponse, targets: int) -> Limits:
+    """Every fallback is tried at least once; a request may lower the number of tool calls."""
+    calls = limits.max_tool_calls if request.max_tool_calls is None else request.max_tool_calls
+    return msgspec.structs.replace(
+        limits, max_attempts=max(limits.max_attempts, targets), max_tool_calls=min(limits.max_tool_calls, calls)
+    )

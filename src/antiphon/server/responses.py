@@ -7,28 +7,44 @@ from contextlib import aclosing
 
 from starlette.routing import Route
 
-from antiphon.agent.runner import Runner
+from antiphon.agent.formats import wanted_format
+from antiphon.agent.runner import Runner, Shown
+from antiphon.config import UnsupportedTools
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run
 from antiphon.server.exchange import Exchange
+from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
-from antiphon.wire.responses import CreateResponse, decode_request
-
-# Parameters the API has and this server does not serve yet. To drop them silently would be to answer another question.
-_NOT_SERVED = ("conversation", "prompt", "context_management", "moderation")
+from antiphon.wire.parameters import refuse_unserved
+from antiphon.wire.responses import CreateResponse, decode_request, input_items
+from antiphon.wire.sealed import Sealer, opened
 
 
 class Responses:
-    """The routes under ``/v1/responses``. ``forward_auth`` gives the client's key to the upstream."""
+    """The routes under ``/v1/responses``.
 
-    def __init__(self, runner: Runner, store: Store, *, forward_auth: bool = False) -> None:
+    ``forward_auth`` gives the client's key to the upstream. ``unsupported_tools`` says what becomes of hosted tools
+    that nothing here can run.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        store: Store,
+        *,
+        forward_auth: bool = False,
+        profiles: Profiles | None = None,
+        unsupported_tools: UnsupportedTools = "drop",
+    ) -> None:
         self._runner = runner
         self._store = store
         self._forward_auth = forward_auth
+        self._profiles = profiles or Profiles()
+        self._unsupported_tools = unsupported_tools
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -41,8 +57,18 @@ class Responses:
     async def create(self, exchange: Exchange) -> None:
         """``POST /v1/responses``. Streamed or not, it is the same run; what is not streamed is folded."""
         request = decode_request(await exchange.body())
-        _refuse_what_is_not_served(request)
-        await while_connected(exchange, self._run(exchange, request))
+        shown = self._profiles.shown(exchange)
+        self._admit(exchange, request, shown)
+        await while_connected(exchange, self._run(exchange, request, shown))
+
+    def _admit(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        """Refuse what is not served; open what was sealed for this owner."""
+        if request.background:
+            raise InvalidRequest("Background responses are not supported yet.", param="background")
+        items = input_items(request)
+        refuse_unserved(request, items, profile=shown.profile, unsupported_tools=self._unsupported_tools)
+        wanted_format(request)
+        request.input = opened(items, self._profiles.sealer(exchange.owner))
 
     async def retrieve(self, exchange: Exchange) -> None:
         """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable."""
@@ -51,7 +77,7 @@ class Responses:
             name = exchange.query.partition(b"=")[0].decode("latin-1").removesuffix("[]")
             raise InvalidRequest(f"The query parameter {name!r} is not supported here yet.", param=name)
         events = await self._store.events(exchange.owner, exchange.parameter("response_id"))
-        await exchange.respond_json(response_object(events))
+        await exchange.respond_json(response_object(events, sealer=self._profiles.sealer(exchange.owner)))
 
     async def delete(self, exchange: Exchange) -> None:
         """``DELETE /v1/responses/{id}``."""
@@ -59,9 +85,11 @@ class Responses:
         await self._store.delete(exchange.owner, response_id)
         await exchange.respond_json({"id": response_id, "object": "response", "deleted": True})
 
-    async def _run(self, exchange: Exchange, request: CreateResponse) -> None:
+    async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        sealer = self._profiles.sealer(exchange.owner)
         authorization = exchange.header(b"authorization") if self._forward_auth else None
-        async with aclosing(self._runner.run(exchange.owner, request, authorization=authorization)) as batches:
+        running = self._runner.run(exchange.owner, request, authorization=authorization, shown=shown)
+        async with aclosing(running) as batches:
             try:
                 first = await anext(batches)
             except NotFound as error:
@@ -75,27 +103,21 @@ class Responses:
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches)) as frames:
+                async with aclosing(_rendered(first, batches, sealer)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
                 async for batch in batches:
                     events += batch
-                await exchange.respond_json(response_object(events))
+                await exchange.respond_json(response_object(events, sealer=sealer))
 
 
-async def _rendered(first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]]) -> AsyncGenerator[bytes, None]:
+async def _rendered(
+    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], sealer: Sealer | None
+) -> AsyncGenerator[bytes, None]:
     """The stream of a run, one piece of bytes for each batch."""
-    renderer = ResponsesRenderer()
+    renderer = ResponsesRenderer(sealer=sealer)
     yield sse(renderer.render(first))
     async for batch in following:
         data = sse(renderer.render(batch))
         yield data + DONE if isinstance(batch[-1], RunFinished) else data
-
-
-def _refuse_what_is_not_served(request: CreateResponse) -> None:
-    if request.background:
-        raise InvalidRequest("Background responses are not supported yet.", param="background")
-    for name in _NOT_SERVED:
-        if getattr(request, name) is not None:
-            raise InvalidRequest(f"The parameter {name!r} is not supported yet.", param=name)

@@ -12,15 +12,17 @@ from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, read
-from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, route
+from antiphon.clock import Clock, Ids, RandomIds, SystemClock
+from antiphon.config import OwnerSettings, Settings, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.models import Models
+from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
@@ -64,7 +66,13 @@ async def open_app(
         asked = [] if settings.replay else list(providers.values())
         app = App(
             [
-                *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
+                *Responses(
+                    runner,
+                    store,
+                    forward_auth=settings.forward_auth,
+                    profiles=_profiles(settings, ids),
+                    unsupported_tools=settings.unsupported_tools,
+                ).routes(),
                 *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
             ],
@@ -145,12 +153,19 @@ def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Call
     return resolve
 
 
+def _profiles(settings: Settings, ids: Ids) -> Profiles:
+    keyring = open_keyring(settings.seal_keys, settings.data_dir, new_secret=ids.new("seal") + ids.new(""))
+    default = OwnerSettings(profile=settings.profile, reasoning_events=settings.reasoning_events)
+    return Profiles(default, owners=settings.owners, keyring=keyring)
+
+
 def _limits(settings: Settings) -> Limits:
     limits = settings.limits
     return Limits(
         max_turns=limits.max_turns,
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
+        max_format_retries=limits.max_format_retries,
         timeout_s=limits.timeout_s,
     )
 
