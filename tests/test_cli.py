@@ -307,3 +307,53 @@ def test_inspect_draws_a_picture_for_people() -> None:
     assert result.exit_code == 0
     for shown in ("add", "multiply", '"a": 2'):
         assert shown in result.output
+
+
+# --- dialects --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dialects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run `antiphon dialects` beside a configuration with one entry."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("antiphon.toml").write_text(
+        '[[dialects]]\nid = "ours"\nmatch.model = "big-*"\nrequests.files = false\nreason = "It cannot see."'
+    )
+
+    def run(*flags: str, exit_code: int = 0) -> str:
+        result = CliRunner().invoke(main, ["dialects", *flags])
+        assert result.exit_code == exit_code
+        return result.output
+
+    return run
+
+
+def test_dialects_are_listed_with_place_fields_reason_and_source(dialects: Callable[..., str]) -> None:
+    output = dialects()
+    for shown in ("mistral ──", "host api.mistral.ai", "requests.call_ids = alphanumeric_9", "code 3280", "Q31"):
+        assert shown in output
+    for shown in ("ours ──", "model big-*", "requests.files = false", "It cannot see.", "antiphon.toml"):
+        assert shown in output
+    assert max(len(line) for line in output.splitlines()) <= 80
+
+
+def test_dialects_says_what_applies_to_a_model_at_an_upstream_and_by_which_entry(dialects: Callable[..., str]) -> None:
+    output = dialects("--upstream", "https://openrouter.ai/api/v1", "--model", "big-deepseek-v4")
+    rows = {tuple(line.split()) for line in output.splitlines()}
+    assert ("requests.echo_reasoning", "require", "deepseek/thinking") in rows
+    assert ("requests.files", "false", "ours") in rows
+    assert "requests.call_ids" not in output
+    assert "Nothing is known" in dialects("--model", "small")
+
+
+def test_dialects_gives_programs_the_entries_or_what_they_amount_to(dialects: Callable[..., str]) -> None:
+    entries = {entry["id"]: entry for entry in map(json.loads, dialects("--json").splitlines())}
+    assert entries["ours"]["match"] == {"host": [], "model": ["big-*"]}
+    assert entries["mistral"]["origin"] == "shipped in hosts.toml"
+    amount = json.loads(dialects("--json", "--model", "big-1"))
+    assert (amount["entries"], amount["requests"]["files"]) == (["ours"], False)
+
+
+def test_dialects_that_cannot_be_read_are_refused_in_one_line(dialects: Callable[..., str], tmp_path: Path) -> None:
+    assert dialects("--config", "none.toml", exit_code=2).startswith("antiphon: The configuration none.toml cannot be")

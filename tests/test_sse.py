@@ -79,3 +79,20 @@ def test_an_event_larger_than_the_limit_is_an_error_that_names_the_limit() -> No
         with pytest.raises(EventTooLarge, match="100 bytes"):
             for chunk in chunks:
                 decoder.feed(chunk)
+
+
+@given(streams, st.lists(st.integers(0, 10_000)))
+def test_what_is_too_large_does_not_depend_on_how_the_bytes_were_cut(stream: bytes, places: list[int]) -> None:
+    """Events before the one that is too large are given, however many bytes arrive at once."""
+
+    def decode_within(chunks: list[bytes]) -> tuple[list[ServerSentEvent], bool]:
+        decoder = SSEDecoder(max_event_bytes=20)
+        events: list[ServerSentEvent] = []
+        try:
+            for chunk in chunks:
+                events += decoder.feed(chunk)
+            return events + decoder.flush(), False
+        except EventTooLarge:
+            return events, True
+
+    assert decode_within(cut(stream, places)) == decode_within([stream])

@@ -30,6 +30,7 @@
     ├─ StoreError
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
+    │   ├─ DuplicateItem          the conversation has an item of that id
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
     └─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
@@ -273,16 +274,27 @@ class NotFound(StoreError):
 
     code = "not_found"
 
-    def __init__(self, kind: str, id: str) -> None:  # noqa: A002 - the field's own word
-        super().__init__(f"{kind.capitalize()} with id {id!r} not found.")
+    def __init__(self, kind: str, id: str, *, param: str | None = None, hint: str = "") -> None:  # noqa: A002
+        super().__init__(f"{kind.capitalize()} with id {id!r} not found.{hint}")
         self.kind = kind
         self.id = id
+        self.param = param
 
 
 class Conflict(StoreError):
     """The object is not in a state that allows this."""
 
     code = "conflict"
+
+
+class DuplicateItem(StoreError):
+    """The conversation has an item of that id. OpenAI's wording: it is what clients look for."""
+
+    code = "duplicate_item"
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - the field's own word
+        super().__init__(f"Duplicate item found with id {id}. Remove duplicate items from your input and try again.")
+        self.id = id
 
 
 class StoreLocked(StoreError):

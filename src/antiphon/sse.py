@@ -99,14 +99,14 @@ class SSEDecoder:
 
     def _take_plain(self, chunk: bytes, events: list[ServerSentEvent]) -> bool:
         """Take bytes that are nothing but the plainest events, one ``data: `` line and a blank one, in one go."""
+        size = len(chunk)
+        if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk or size > self._max_event_bytes:
+            return False
+        if chunk.find(b"\n") == size - 2:
+            events.append(_new(ServerSentEvent, (chunk[6:-2], "message")))
+            return True
         plain = chunk[6:-2].split(b"\n\ndata: ")
-        if (
-            chunk[:6] != b"data: "
-            or chunk[-2:] != b"\n\n"
-            or chunk.count(b"\n") != 2 * len(plain)
-            or b"\r" in chunk
-            or len(chunk) > self._max_event_bytes
-        ):
+        if chunk.count(b"\n") != 2 * len(plain):
             return False
         for data in plain:
             events.append(_new(ServerSentEvent, (data, "message")))

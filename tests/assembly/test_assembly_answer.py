@@ -20,7 +20,7 @@ from assembly_streams import (
 )
 
 from antiphon.assembly import ChatAssembler, assemble, assemble_chunks
-from antiphon.dialects import Dialect
+from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import AnnotationAdded, ReasoningFinished, TextDelta, TextFinished, TextStarted
 
 TEXT = ["text.started", "text.delta", "text.finished", "turn.finished"]
@@ -117,17 +117,13 @@ def test_q45_a_finish_reason_that_means_an_error_is_a_failure(word: str) -> None
 
 
 def test_q45_a_dialect_may_add_words() -> None:
-    assert (
-        finished(
-            stream(chunk({"content": "a"}, "fertig"), dialect=Dialect(finish_reasons={"fertig": "stop"}))
-        ).finish_reason
-        == "stop"
-    )
+    german = Dialect(answers=AnswerRules(finish_reasons={"fertig": "stop"}))
+    assert finished(stream(chunk({"content": "a"}, "fertig"), dialect=german)).finish_reason == "stop"
 
 
 def test_q46_an_empty_answer_is_told_of_and_fails_where_the_dialect_says_so() -> None:
     assert "Q46" in quirks(stream(chunk(), STOP))
-    assert failed(stream(chunk(), STOP, dialect=Dialect(empty_answer_fails=True))).retryable
+    assert failed(stream(chunk(), STOP, dialect=Dialect(answers=AnswerRules(empty_answer_fails=True)))).retryable
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
@@ -177,7 +173,11 @@ def test_q52_an_answer_without_choices_is_a_failure(choices: dict[str, object]) 
         failed(stream({"id": "c1", "object": "chat.completion.chunk", **choices})).error.code
         == "upstream_protocol_error"
     )
-    assert failed(assemble(msgspec.json.encode({"id": "c1", **choices}))).error.code == "upstream_error"
+    assert failed(assemble(msgspec.json.encode({"id": "c1", **choices}))).error.code == "upstream_protocol_error"
+
+
+def test_q52_words_instead_of_choices_are_told() -> None:
+    assert failed(assemble(b'{"message":"model is loading"}')).error.message == "model is loading"
 
 
 def test_q53_q55_where_one_choice_was_asked_for_everything_belongs_to_it() -> None:
@@ -320,7 +320,7 @@ def test_q65_reasoning_in_two_fields_is_shown_once() -> None:
     assert "Q65" in quirks(events)
 
 
-THINK = Dialect(think_tags=("think", "thinking"))
+THINK = Dialect(answers=AnswerRules(think_tags=("think", "thinking")))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
@@ -334,7 +334,7 @@ def test_q66_tagged_reasoning_is_taken_out_of_the_text_wherever_chunks_cut_it(si
 
 
 def test_q67_a_dialect_may_say_that_the_opening_tag_is_never_sent() -> None:
-    dialect = Dialect(think_tags=("think",), starts_in_thinking=True)
+    dialect = Dialect(answers=AnswerRules(think_tags=("think",), starts_in_thinking=True))
     events = stream(chunk({"content": "Hm</th"}), chunk({"content": "ink>Hi"}), STOP, dialect=dialect)
     assert (reasoning(events), text(events)) == ("Hm", "Hi")
 
@@ -455,7 +455,7 @@ def test_a_whole_answer_gives_the_same_kind_of_events() -> None:
 def test_logged_chunks_need_no_done() -> None:
     assert finished(assemble_chunks([chunk({"content": "hi"}), STOP])).finish_reason == "stop"
     assert failed(assemble_chunks([chunk({"content": "hi"})])).error.code == "truncated_stream"
-    assert failed(assemble_chunks([])).error.code == "truncated_stream"
+    assert failed(assemble_chunks([])).error.code == "upstream_protocol_error"
 
 
 def test_nothing_comes_after_the_end() -> None:
@@ -463,3 +463,13 @@ def test_nothing_comes_after_the_end() -> None:
     assert finished(assembler.feed(sse(chunk({"content": "a"}), STOP)))
     assert assembler.feed(sse(chunk({"content": "b"}))) == assembler.finish() == []
     assert feed(sse(STOP), sse(chunk({"content": "b"})))[-1] == finished(stream(STOP))
+
+
+def test_logged_chunks_that_no_journal_could_hold_are_mended_or_refused() -> None:
+    assert text(assemble_chunks([chunk({"content": "a\ud83d"}), STOP])) == "a�"  # type: ignore[list-item]
+    for value in (object(), {object(): 1}):
+        assert failed(assemble_chunks([chunk({"content": value})])).error.code == "invalid_event"  # type: ignore[list-item]
+
+
+def test_reasoning_may_be_a_list_of_parts() -> None:
+    assert reasoning(stream(chunk({"reasoning": [{"text": "H"}, {"text": "m"}]}), STOP)) == "Hm"

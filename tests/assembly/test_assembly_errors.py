@@ -133,7 +133,7 @@ def test_q90_the_wait_is_read_in_all_its_forms(headers: dict[str, str], body: ob
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
         "Range of input length should be [1, 30720]",
         "the request exceeds the available context size, try increasing it",
-        "Your input exceeded: the context window of this model was exceeded.",
+        "The context window of this model was exceeded.",
         "Input exceeds the maximum allowed input length",
         "Input is too long for requested model.",
         "prompt is too long: 210000 tokens > 200000 maximum",

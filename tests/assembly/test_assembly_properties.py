@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from antiphon.assembly import ChatAssembler, assemble_chunks
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.choice import Choice
+from antiphon.dialects import OPENAI, AnswerRules, Dialect
 from antiphon.events import (
     Diagnostic,
     ModelEvent,
@@ -51,6 +52,7 @@ deltas = st.fixed_dictionaries(
         "reasoning_details": st.lists(details, max_size=2),
         "annotations": st.lists(st.just({"type": "url_citation", "url": "u"}), max_size=1),
         "channel": st.sampled_from([None, "c"]),
+        "content[].thinking": st.sampled_from(["c"]),
     },
 )
 choices = st.fixed_dictionaries(
@@ -122,12 +124,19 @@ def check_calls(events: list[ModelEvent]) -> None:
             assert sent or event.arguments == "{}"
 
 
-@given(streams, st.lists(st.integers(0, 10_000), max_size=20))
-def test_events_do_not_depend_on_how_the_bytes_were_cut(made: tuple[list[object], bool], places: list[int]) -> None:
+ODD = AnswerRules(think_tags=("think",), tool_markup=("hermes",), mends_argument_tail=True)
+dialects = st.sampled_from([OPENAI, Dialect(answers=ODD)])
+
+
+@given(streams, dialects, st.lists(st.integers(0, 10_000), max_size=20))
+def test_events_do_not_depend_on_how_the_bytes_were_cut(
+    made: tuple[list[object], bool], dialect: Dialect, places: list[int]
+) -> None:
     data = sse(*made[0], done=made[1])
-    whole = feed(data, offered=OFFERED)
-    assert feed(*cut(data, places), offered=OFFERED) == whole
-    assert feed(*(bytes([byte]) for byte in data), offered=OFFERED) == whole
+    whole = feed(data, offered=OFFERED, dialect=dialect)
+    check_lifecycle(whole)
+    assert feed(*cut(data, places), offered=OFFERED, dialect=dialect) == whole
+    assert feed(*(bytes([byte]) for byte in data), offered=OFFERED, dialect=dialect) == whole
 
 
 @given(streams)
@@ -173,43 +182,18 @@ def test_no_bytes_raise_anything_and_all_end_the_turn(data: bytes, places: list[
     assert msgspec.json.encode(whole)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                sorted(
-                    [
-                        "choices",
-                        "delta",
-                        "message",
-                        "index",
-                        "content",
-                        "tool_calls",
-                        "function",
-                        "arguments",
-                        "name",
-                        "error",
-                        "usage",
-                        "type",
-                        "reasoning_details",
-                        "text",
-                        "annotations",
-                        "finish_reason",
-                        "detail",
-                        "base_resp",
-                        "code",
-                        "logprobs",
-                    ]
-                )
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
+KEYS = """choices delta message index content tool_calls function arguments name error usage type reasoning_details
+text annotations finish_reason detail base_resp code logprobs"""
+
+
+def nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=4)
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3)
 )
+json_values = st.recursive(scalars, nested, max_leaves=12)
 
 
 @given(st.lists(json_values, max_size=4), st.booleans())

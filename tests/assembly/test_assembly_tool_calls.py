@@ -23,7 +23,7 @@ from assembly_streams import (
 )
 
 from antiphon.assembly import ChatAssembler, tool_calls
-from antiphon.dialects import Dialect
+from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted
 
 PARIS, ROME = '{"city":"Paris"}', '{"city":"Rome"}'
@@ -337,7 +337,7 @@ def test_q26_markup_behind_the_arguments_makes_the_call_incomplete_unless_the_di
     events = stream(*chunks)
     assert told_calls(events)[0][2] == "incomplete"
     assert "Q26" in quirks(events)
-    assert told_calls(stream(*chunks, dialect=Dialect(mends_argument_tail=True))) == ONE
+    assert told_calls(stream(*chunks, dialect=Dialect(answers=AnswerRules(mends_argument_tail=True)))) == ONE
 
 
 def test_q28_deltas_without_anything_in_them_change_nothing() -> None:
@@ -426,3 +426,17 @@ def test_too_many_calls_end_the_turn_with_a_clear_error() -> None:
 def test_every_row_of_the_table_has_a_quirk_and_a_meaning() -> None:
     assert all(re.fullmatch(r"Q\d\d", row.quirk) and row.meaning for row in tool_calls.ROWS)
     assert len({row.meaning for row in tool_calls.ROWS}) == len(tool_calls.ROWS)
+
+
+def test_q15_a_name_on_every_one_of_many_chunks_costs_no_more_for_a_long_call() -> None:
+    """Twenty thousand pieces: minutes, if each of them were held against all before it."""
+    pieces = [calls(call(0, "a", "get_weather", piece)) for piece in ['{"city":"', *["}{ "] * 20_000, '"}']]
+    [(_, arguments, status)] = told_calls(stream(*pieces, STOP))
+    assert (len(arguments), status) == (60_011, "completed")
+
+
+def test_q33_an_id_of_an_earlier_turn_is_not_given_to_a_new_call() -> None:
+    body = b'{"choices":[{"message":{"tool_calls":[{"id":"functions.f:0","function":{"name":"f","arguments":"{}"}}]}}]}'
+    assembler = ChatAssembler(turn=1, used_call_ids=["functions.f:0"])
+    started = next(event for event in assembler.feed(body) + assembler.finish() if isinstance(event, ToolCallStarted))
+    assert started.call_id != "functions.f:0"

@@ -6,7 +6,7 @@ import pytest
 from event_sequences import RUN, call, few, plain_requests, refuse, run, runs, say, think
 from hypothesis import given
 
-from antiphon.events import ErrorInfo, Event, RunFinished, ToolCallDelta, ToolCallFinished, ToolCallStarted
+from antiphon.events import Diagnostic, ErrorInfo, Event, RunFinished, ToolCallDelta, ToolCallFinished, ToolCallStarted
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 
 
@@ -86,3 +86,13 @@ def test_a_failed_run_gives_its_error_and_its_partial_output_not_an_exception() 
     assert last.response.error is not None
     assert last.response.error.message == "Cut after 3 characters."
     assert last.response.output_text == "Hal"
+
+
+@pytest.mark.parametrize("profile", ["openai", "open-responses"])
+def test_the_client_takes_and_shows_what_was_mended(profile: str) -> None:
+    mended = Diagnostic(quirk="Q38", seen="None", done="inferred stop")
+    with client(run(*say("0.0", "Hi"), mended, profile=profile)).responses.stream(model="m", input="hi") as stream:
+        stream.until_done()
+    extra = stream.get_final_response().model_extra
+    assert extra
+    assert extra["antiphon"] == {"diagnostics": [{"quirk": "Q38", "seen": "None", "done": "inferred stop"}]}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from antiphon.events import (
     AnnotationAdded,
+    Diagnostic,
     ErrorInfo,
     Event,
     RunEvent,
@@ -363,8 +364,21 @@ def test_events_that_are_no_legal_run_are_refused_by_name() -> None:
         ResponsesRenderer().render([run_started(), TextStarted(block="0.7"), TextStarted(block="0.7")])
 
 
+def test_what_was_mended_stands_in_the_response_once_and_only_where_there_is_any() -> None:
+    seen = [Diagnostic(quirk="Q13", seen="b", done="kept a"), Diagnostic(quirk="Q38", seen="None", done="inferred")]
+    events = run(seen[0], *say("0.0", "Hi"), seen[0], seen[1])
+    told = [{"quirk": "Q13", "seen": "b", "done": "kept a"}, {"quirk": "Q38", "seen": "None", "done": "inferred"}]
+    assert response_object(events)["antiphon"] == {"diagnostics": told}
+    assert [event["response"].get("antiphon") for event in stream(events) if "response" in event] == [
+        None,
+        None,
+        {"diagnostics": told},
+    ]
+    assert "antiphon" not in response_object(run(*say("0.0", "Hi")))
+
+
 def test_every_event_type_has_a_handler_or_is_known_to_be_unseen() -> None:
-    assert {*ItemBuilder(FrameWriter()).handlers, *UNSEEN} == set(get_args(RunEvent))
+    assert {*ItemBuilder(FrameWriter()).handlers, *UNSEEN, Diagnostic} == set(get_args(RunEvent))
 
 
 def test_frames_are_events_with_line_feeds_and_their_name_twice() -> None:

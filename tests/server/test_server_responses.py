@@ -13,11 +13,12 @@ from antiphon.config import hash_key
 from antiphon.errors import ModelNotFound
 from antiphon.events import ErrorInfo, RunFinished, TurnFailed
 from antiphon.rendering.fold import fold
+from antiphon.rendering.responses import ResponsesRenderer
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
-from antiphon.testing import text_turn
+from antiphon.testing import text_turn, tool_turn
 
 PATH = "/v1/responses"
 HI = {"model": "m", "input": "hi"}
@@ -113,6 +114,18 @@ def test_a_response_that_is_not_stored_is_not_found() -> None:
     asyncio.run(main())
 
 
+def test_r35_items_of_a_response_that_was_not_stored_may_be_sent_back() -> None:
+    async def main() -> None:
+        server = Server(tool_turn(("c1", "add", "{}")), text_turn("5"))
+        made = (await server.post({**HI, "store": False})).json
+        answer = {"type": "function_call_output", "call_id": "c1", "output": "5"}
+        reply = await server.post({"model": "m", "store": False, "input": [*made["output"], answer]})
+        assert (reply.status, reply.json["status"]) == (200, "completed")
+        assert [item["type"] for item in server.provider.calls[-1].items] == ["function_call", "function_call_output"]
+
+    asyncio.run(main())
+
+
 def test_a_response_that_is_still_being_made_is_in_progress() -> None:
     async def main() -> None:
         go_on = asyncio.Event()
@@ -124,6 +137,16 @@ def test_a_response_that_is_still_being_made_is_in_progress() -> None:
         go_on.set()
         await asking
         assert (await server.get(going)).json["status"] == "completed"
+
+    asyncio.run(main())
+
+
+def test_r38_a_stored_response_is_rendered_again_from_its_journal_with_the_same_numbers() -> None:
+    async def main() -> None:
+        server = Server(text_turn("he", "llo"))
+        streamed = events_of(await server.post({**HI, "stream": True}))
+        events = await server.store.events("local", streamed[-1]["response"]["id"])
+        assert [json.loads(frame.data) for frame in ResponsesRenderer().render(events)] == streamed
 
     asyncio.run(main())
 
@@ -142,7 +165,7 @@ def test_two_owners_do_not_see_each_others_responses() -> None:
     asyncio.run(main())
 
 
-def test_two_responses_from_one_parent_keep_their_own_context() -> None:
+def test_r33_two_responses_from_one_parent_keep_their_own_context() -> None:
     async def main() -> None:
         server = Server(text_turn("root"), text_turn("left"), text_turn("right"), text_turn("end"))
         root = (await server.post({"model": "m", "input": "0"})).json["id"]
@@ -155,14 +178,14 @@ def test_two_responses_from_one_parent_keep_their_own_context() -> None:
     asyncio.run(main())
 
 
-def test_an_unknown_previous_response_is_a_400_that_names_the_parameter() -> None:
+def test_r33_an_unknown_previous_response_is_a_400_that_names_the_parameter() -> None:
     reply = post(Server(), {**HI, "previous_response_id": "resp_nowhere"})
     assert (reply.status, reply.error["param"]) == (400, "previous_response_id")
     assert reply.error["code"] == "previous_response_not_found"
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_cancels_the_upstream_and_the_journal_says_so(stream: bool) -> None:
+def test_r37_a_client_that_leaves_cancels_the_upstream_and_the_journal_says_so(stream: bool) -> None:
     async def main() -> None:
         leave, never = asyncio.Event(), asyncio.Event()
         server = Server([*text_turn("hello")[:3], never])
@@ -243,7 +266,9 @@ def test_a_failure_after_the_upstream_accepted_is_told_in_the_stream() -> None:
         ({**HI, "temperature": "hot"}, "temperature"),
         ({"model": "m", "input": [{"type": "nonsense"}]}, "input[0].type"),
         ({**HI, "background": True}, "background"),
-        ({**HI, "conversation": "conv_1"}, "conversation"),
+        ({**HI, "conversation": 7}, "conversation"),
+        ({**HI, "conversation": {}}, "conversation.id"),
+        ({**HI, "conversation": "c", "previous_response_id": "r"}, "previous_response_id"),
         ({**HI, "prompt": {"id": "pmpt_1"}}, "prompt"),
         ({**HI, "context_management": [{"type": "compaction"}]}, "context_management"),
         ({**HI, "moderation": {"model": "omni"}}, "moderation"),

@@ -18,6 +18,7 @@ from antiphon.events import ErrorInfo, TurnFailed
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.models import Models
 from antiphon.server.responses import Responses
 from antiphon.server.serving import Server, listen
@@ -36,6 +37,7 @@ def application(provider: FakeProvider) -> App:
     runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids)
     routes = [
         *Responses(runner, store).routes(),
+        *Conversations(store, ids).routes(),
         *Chat(resolve, ids).routes(),
         *Models([provider], resolve, clock).routes(),
     ]

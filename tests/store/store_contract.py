@@ -38,7 +38,7 @@ def scenario(test: Scenario) -> Callable[[Any, Path], None]:
 
     # Not `functools.wraps`: pytest would follow it to the signature of the coroutine.
     @functools.partial(functools.update_wrapper, wrapped=test, assigned=("__name__", "__doc__"), updated=())
-    def run(self: "StoreContract", tmp_path: Path) -> None:
+    def run(self: "OpensStore", tmp_path: Path) -> None:
         async def body() -> None:
             async with self.open(tmp_path) as store:
                 await test(self, store)
@@ -77,12 +77,16 @@ async def texts(store: Store, run: str, *, owner: str = "ada") -> list[object]:
     return [item["content"] for item in await store.history(owner, run)]
 
 
-class StoreContract:
-    """The contract suite."""
+class OpensStore:
+    """What the suites know of a store: how to open one."""
 
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[Store]:
         """An empty store; leaving the context closes it."""
         raise NotImplementedError
+
+
+class StoreContract(OpensStore):
+    """The contract suite of runs; that of conversations is `conversation_contract.ConversationContract`."""
 
     # --- the journal --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from conversation_contract import ConversationContract
 from store_contract import STREAM, StoreContract, begin, complete, finished, message, started, texts
 
 from antiphon.clock import FakeClock
@@ -40,12 +41,12 @@ def on_disk(data_dir: Path, body: Callable[[SqliteStore], Awaitable[None]]) -> N
     asyncio.run(run())
 
 
-class TestSqliteFile(StoreContract):
+class TestSqliteFile(StoreContract, ConversationContract):
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[SqliteStore]:
         return opened(data_dir / "new" / "directory")
 
 
-class TestSqliteInMemory(StoreContract):
+class TestSqliteInMemory(StoreContract, ConversationContract):
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[SqliteStore]:
         return opened(None)
 

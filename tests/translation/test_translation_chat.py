@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from antiphon.dialects import OPENAI, Dialect
+from antiphon.dialects import OPENAI, ChatRules, Dialect
 from antiphon.events import ToolCallStarted
-from antiphon.translation import ChatCall, ChatRules, to_chat
-from antiphon.translation.rules import COMMON_PARAMETERS, OPENAI_PARAMETERS
+from antiphon.translation import ChatCall, to_chat
 from antiphon.wire.responses import CreateResponse, decode_request, input_items
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -20,7 +19,7 @@ SHARED = Path(__file__).parents[3] / "shared"
 def translate(rules: ChatRules | None = None, **parameters: Any) -> ChatCall:
     body = json.dumps({"model": "m", "input": "hi", **parameters}).encode()
     request = decode_request(body)
-    return to_chat(request, input_items(request), model="up", dialect=OPENAI, rules=rules)
+    return to_chat(request, input_items(request), model="up", dialect=Dialect(requests=rules or ChatRules()))
 
 
 MINIMAL = {
@@ -85,14 +84,14 @@ def test_numbers_are_sent_as_they_were_written() -> None:
 
 
 def test_only_parallel_false_is_worth_a_word() -> None:
-    rules = ChatRules(parameters=COMMON_PARAMETERS - {"parallel_tool_calls"})
+    rules = ChatRules(refuses=frozenset({"parallel_tool_calls"}))
     tools = [{"type": "function", "name": "f", "parameters": {}}]
     assert translate(rules, tools=tools, parallel_tool_calls=True).diagnostics == []
     assert len(translate(rules, tools=tools, parallel_tool_calls=False).diagnostics) == 1
 
 
 def test_an_upstream_that_takes_more_gets_more() -> None:
-    rules = ChatRules(max_tokens_key="max_completion_tokens", parameters=OPENAI_PARAMETERS)
+    rules = ChatRules(max_tokens_key="max_completion_tokens", takes=frozenset({"verbosity", "prompt_cache_key"}))
     body = translate(rules, max_output_tokens=5, text={"verbosity": "low"}, prompt_cache_key="k").body
     assert body == {**MINIMAL, "max_completion_tokens": 5, "verbosity": "low", "prompt_cache_key": "k"}
 
@@ -116,9 +115,10 @@ def test_a_format_that_cannot_be_enforced_is_told_to_the_model(most: Any, wanted
     assert [diagnostic.quirk for diagnostic in call.diagnostics] == ["Q106"] * told
 
 
-def test_rules_are_found_by_the_name_of_the_dialect() -> None:
+def test_rules_are_those_of_the_dialect() -> None:
     item = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
-    call = to_chat(CreateResponse(model="m"), [item], model="up", dialect=Dialect(name="mistral"))
+    dialect = Dialect(requests=ChatRules(call_ids="alphanumeric_9"))
+    call = to_chat(CreateResponse(model="m"), [item], model="up", dialect=dialect)
     assert len(call.body["messages"][0]["tool_calls"][0]["id"]) == 9
 
 
@@ -168,7 +168,7 @@ def as_responses_request(chat: dict[str, Any]) -> dict[str, Any]:
 def test_a_request_that_says_the_same_as_a_recorded_one_is_the_recorded_one(recording: str, rules: ChatRules) -> None:
     for chat in recorded_bodies(recording):
         request = decode_request(json.dumps(as_responses_request(chat)).encode())
-        call = to_chat(request, input_items(request), model=chat["model"], dialect=OPENAI, rules=rules)
+        call = to_chat(request, input_items(request), model=chat["model"], dialect=Dialect(requests=rules))
         assert call.body == chat
         assert call.diagnostics == []
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from antiphon.dialects import OPENAI
+from antiphon.config.dialects import shipped
+from antiphon.dialects import ChatRules, Dialect
 from antiphon.errors import InvalidRequest
-from antiphon.translation import RULES, ChatRules, to_chat
+from antiphon.translation import to_chat
 from antiphon.wire.items import ITEM_TYPES, TOOL_TYPES
 from antiphon.wire.responses import CreateResponse, decode_request, input_items
 
@@ -50,7 +52,7 @@ items = typed(
 )
 tools = typed([*TOOL_TYPES, "web_search"], name="f", parameters=None, description=None, format=None, tools=[])
 choices = st.sampled_from(["auto", "required"]) | typed(["function", "custom", "allowed_tools", "mcp"], name="f")
-every_rules = st.sampled_from([ChatRules(), *RULES.values()])
+every_rules = st.sampled_from([ChatRules(), *(structs.replace(ChatRules(), **each.requests) for each in shipped())])
 
 
 def accepted(body: dict[str, Any]) -> CreateResponse | None:
@@ -69,5 +71,5 @@ def test_what_the_door_lets_pass_can_be_translated_and_sent(
     request = accepted({"model": "m", "input": sound, "tools": fitting, "tool_choice": choice})
     if request is None:  # the choice
         request = CreateResponse(model="m", input=sound, tools=fitting)
-    call = to_chat(request, input_items(request), model="up", dialect=OPENAI, rules=rules, upstream="u")
+    call = to_chat(request, input_items(request), model="up", dialect=Dialect(requests=rules), upstream="u")
     assert json.loads(json.dumps(call.body))["messages"]

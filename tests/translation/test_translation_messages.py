@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from antiphon.dialects import OPENAI
-from antiphon.translation import ChatCall, ChatRules, to_chat
+from antiphon.dialects import ChatRules, Dialect
+from antiphon.translation import ChatCall, to_chat
 from antiphon.wire.responses import CreateResponse, Item
 
 
 def translate(*items: Item, rules: ChatRules | None = None, upstream: str | None = None, **parameters: Any) -> ChatCall:
     request = CreateResponse(model="m", **parameters)
-    return to_chat(request, list(items), model="up", dialect=OPENAI, rules=rules, upstream=upstream)
+    return to_chat(request, list(items), model="up", dialect=Dialect(requests=rules or ChatRules()), upstream=upstream)
 
 
 def messages(*items: Item, rules: ChatRules | None = None, **parameters: Any) -> list[dict[str, Any]]:

@@ -9,16 +9,24 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.dialects import OPENAI
+from antiphon.dialects import ChatRules, Dialect
 from antiphon.events import ModelEvent, ToolCallDelta, ToolCallFinished, ToolCallStarted
-from antiphon.translation import RULES, ChatCall, ChatRules, to_chat
+from antiphon.translation import ChatCall, to_chat
 from antiphon.wire.responses import CreateResponse, Item
 
 # Few and similar names, so that collisions happen.
 names = st.text("ab_./é", min_size=1, max_size=4) | st.sampled_from(["a__b", "x" * 64, "x" * 65, "x" * 64 + "y"])
 ids = st.sampled_from(["c1", "c2", "abcdefghi", "functions.a:0", "x" * 80, "x" * 81])
 texts = st.sampled_from(["", "hi", "two\nlines"])
-rules = st.sampled_from([ChatRules(), *RULES.values(), ChatRules(tool_content="parts", system_messages="demote")])
+rules = st.builds(
+    ChatRules,
+    system_messages=st.sampled_from(["merge", "hoist", "demote", "keep"]),
+    tool_content=st.sampled_from(["text", "parts"]),
+    call_ids=st.sampled_from(["keep", "alphanumeric_9", "functions"]),
+    empty_content=st.sampled_from(["omit", "empty"]),
+    echo_reasoning=st.sampled_from(["require", "allow", "forbid"]),
+    tool_choices=st.sampled_from(["all", "modes", "auto"]),
+)
 
 plain_tools = st.fixed_dictionaries({"type": st.sampled_from(["function", "custom"]), "name": names})
 namespaces = st.fixed_dictionaries(
@@ -47,7 +55,7 @@ histories = st.lists(items, max_size=12)
 
 
 def translate(history: list[Item], chat_rules: ChatRules, **parameters: Any) -> ChatCall:
-    return to_chat(CreateResponse(model="m", **parameters), history, model="up", dialect=OPENAI, rules=chat_rules)
+    return to_chat(CreateResponse(model="m", **parameters), history, model="up", dialect=Dialect(requests=chat_rules))
 
 
 @given(histories, rules)
@@ -76,7 +84,7 @@ def test_no_two_calls_share_an_id(history: list[Item], chat_rules: ChatRules) ->
 @given(histories, histories)
 def test_ids_of_a_history_do_not_change_as_it_grows(history: list[Item], more: list[Item]) -> None:
     """Else every turn would spoil the upstream's prompt cache."""
-    for chat_rules in (ChatRules(), RULES["mistral"]):
+    for chat_rules in (ChatRules(), ChatRules(call_ids="alphanumeric_9")):
         user = [{"type": "message", "role": "user", "content": "go on"}]
         outputs = {"function_call_output", "custom_tool_call_output"}
         more = [item for item in more if item["type"] not in outputs]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.dialects import OPENAI
+from antiphon.dialects import ChatRules, Dialect
 from antiphon.events import (
     Diagnostic,
     ModelEvent,
@@ -16,7 +16,7 @@ from antiphon.events import (
     ToolCallStarted,
     TurnFinished,
 )
-from antiphon.translation import ChatCall, ChatRules, to_chat
+from antiphon.translation import ChatCall, to_chat
 from antiphon.wire.responses import CreateResponse, Item
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -37,7 +37,7 @@ def translate(
     *tools: dict[str, Any], items: list[Item] | None = None, rules: ChatRules | None = None, **parameters: Any
 ) -> ChatCall:
     request = CreateResponse(model="m", tools=list(tools), **parameters)
-    return to_chat(request, [*(items or []), USER], model="up", dialect=OPENAI, rules=rules)
+    return to_chat(request, [*(items or []), USER], model="up", dialect=Dialect(requests=rules or ChatRules()))
 
 
 def sent_names(call: ChatCall) -> list[str]:

@@ -126,9 +126,8 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42"}
         ([CALL, OUTPUT], []),
         ([OUTPUT], [CALL]),
         ([{**OUTPUT, "call_id": None}], []),
-        ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], []),
     ],
-    ids=["beside", "before", "without an id", "by reference"],
+    ids=["beside", "before", "without an id"],
 )
 def test_an_output_belongs_to_a_call(items: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
     check_outputs(items, history)

@@ -18,9 +18,6 @@ from antiphon.errors import ContextTooLong
 from antiphon.events import Diagnostic, ModelEvent, TextDelta, TurnFailed, TurnFinished, Usage
 from antiphon.providers.base import ModelCall, Provider
 
-_FORMAT = "format"
-_TRUNCATION = "truncation"
-
 
 class Asking:
     """Asks a provider for one turn. Its `events` are a provider's, see `Provider.stream`, and may be iterated once.
@@ -90,7 +87,7 @@ class Asking:
         if items is None:
             return None, shown
         seen = f"{len(call.items)} items: {failed.error.message}"
-        told = Diagnostic(quirk=_TRUNCATION, seen=seen, done=f"asked again with {len(items)}, without the oldest")
+        told = Diagnostic(quirk="truncation", seen=seen, done=f"asked again with {len(items)}, without the oldest")
         return replace(call, items=items, interaction=self._new_interaction()), [*shown[:-1], told]
 
     def _with_format(
@@ -103,15 +100,15 @@ class Asking:
         if text is None or self._format is None or (wrong := mistake(text, self._format)) is None:
             return None, shown
         if self._holds and (bare := unfenced(text, self._format)) is not None:
-            told = Diagnostic(quirk=_FORMAT, seen="JSON in a code fence", done="the fence was taken off")
+            told = Diagnostic(quirk="format", seen="JSON in a code fence", done="the fence was taken off")
             return None, [told, *_with_text(shown, bare)]
         if not (self._holds and self._retries_left):
-            told = Diagnostic(quirk=_FORMAT, seen=f"the answer: {wrong}", done="shown as it is")
+            told = Diagnostic(quirk="format", seen=f"the answer: {wrong}", done="shown as it is")
             return None, [*shown[:-1], told, finished]
         self._retries_left -= 1
         self._usage = finished.usage
         again = replace(call, items=[*call.items, *correction(text, wrong)], interaction=self._new_interaction())
-        return again, [Diagnostic(quirk=_FORMAT, seen=f"the answer: {wrong}", done="not shown: asked again")]
+        return again, [Diagnostic(quirk="format", seen=f"the answer: {wrong}", done="not shown: asked again")]
 
 
 def _is_end(batch: list[ModelEvent]) -> bool:

@@ -26,8 +26,6 @@ from antiphon.wire.responses import CreateResponse
 _CALL_EVENTS = (ToolCallStarted, ToolCallDelta, ToolCallFinished)
 _CONTENT = (TextStarted, RefusalStarted)
 
-TOOL_NOT_ALLOWED = "tool_not_allowed"
-
 
 class ToolGate:
     """Passes the events of one turn on, without the calls that the request does not allow.
@@ -58,33 +56,37 @@ class ToolGate:
         if isinstance(event, _CONTENT):
             self._has_content = True
         elif isinstance(event, ToolCallStarted):
-            if (reason := self._objection(event)) is None:
-                self._passed += 1
-                return (event,)
-            self._dropped.add(event.block)
-            return (Diagnostic(quirk=reason, seen=f"call of {event.name}", done="dropped: the request excludes it"),)
+            objection = self._objection(event)
+            if objection is not None:
+                self._dropped.add(event.block)
+                return (objection,)
+            self._passed += 1
         elif isinstance(event, _CALL_EVENTS) and event.block in self._dropped:
             return ()
         elif isinstance(event, TurnFinished) and self._dropped:
             return (self._end(event),)
         return (event,)
 
-    def _objection(self, call: ToolCallStarted) -> str | None:
+    def _objection(self, call: ToolCallStarted) -> Diagnostic | None:
         if self._allowed is not None and not any(_is_meant(call, choice) for choice in self._allowed):
             self._names.append(call.name)
-            return TOOL_NOT_ALLOWED
+            return _dropped(call, quirk="tool_not_allowed")
         if self._one_call and self._passed:
-            return "parallel_tool_calls"
+            return _dropped(call, quirk="parallel_tool_calls")
         if self._max_calls is not None and self._passed >= self._max_calls:
-            return "max_tool_calls"
+            return _dropped(call, quirk="max_tool_calls")
         return None
 
     def _end(self, finished: TurnFinished) -> ModelEvent:
         if self._passed or self._has_content or not self._names:
             return finished
         message = f"The model called {', '.join(self._names)}, which the request's tool_choice does not allow."
-        error = ErrorInfo(code=TOOL_NOT_ALLOWED, message=message)
+        error = ErrorInfo(code="tool_not_allowed", message=message)
         return TurnFailed(turn=finished.turn, error=error, retryable=True, usage=finished.usage)
+
+
+def _dropped(call: ToolCallStarted, *, quirk: str) -> Diagnostic:
+    return Diagnostic(quirk=quirk, seen=f"call of {call.name}", done="dropped: the request excludes it")
 
 
 def _allowed(choice: str | dict[str, Any] | None) -> list[dict[str, Any]] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from antiphon.events import RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
-from antiphon.store.base import Store
+from antiphon.store.base import ConversationHistory, Store
 from antiphon.wire.responses import Item
 
 
@@ -18,7 +18,14 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store | None, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]
+        self,
+        store: Store | None,
+        owner: str,
+        started: RunStarted,
+        *,
+        parent: str | None,
+        input_items: Sequence[Item],
+        conversation: ConversationHistory | None = None,
     ) -> None:
         self.events: list[RunEvent] = [started]
         self._store = store
@@ -27,6 +34,7 @@ class Journal:
         self._started = started
         self._parent = parent
         self._input_items = input_items
+        self._conversation = conversation
         self._committed = 0
         self._end: asyncio.Future[None] | None = None
 
@@ -34,11 +42,18 @@ class Journal:
         """Write the run down before anything of it is done.
 
         Raises:
-            NotFound: the parent is not there for this owner.
+            NotFound: the parent or the conversation is not there for this owner.
             Conflict: the parent has not ended.
+            DuplicateItem: the conversation has one of the input items.
         """
         if self._store is not None:
-            await self._store.begin(self._owner, self._started, parent=self._parent, input_items=self._input_items)
+            await self._store.begin(
+                self._owner,
+                self._started,
+                parent=self._parent,
+                input_items=self._input_items,
+                conversation=self._conversation,
+            )
             self._committed = 1
 
     def add(self, events: Sequence[RunEvent]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -14,9 +15,11 @@ from antiphon.agent.machine import Limits, Machine
 from antiphon.clock import Clock, Ids
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.items import output_items
+from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store
+from antiphon.store.references import resolved
 from antiphon.wire.items import check_outputs
-from antiphon.wire.responses import CreateResponse, input_items
+from antiphon.wire.responses import CreateResponse, conversation_of, input_items
 
 
 class Shown(NamedTuple):
@@ -31,7 +34,10 @@ DEFAULT = Shown()
 
 
 class Runner:
-    """Runs requests in this process, each in the task that reads it."""
+    """Runs requests in this process, each in the task that reads it.
+
+    ``on_ended`` is told the events of each run when it has ended, in whatever way.
+    """
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class Runner:
         ids: Ids,
         limits: Limits | None = None,
         tools: Mapping[str, Tool] | None = None,
+        on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -49,6 +56,7 @@ class Runner:
         self._ids = ids
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._on_ended = on_ended
 
     async def run(
         self, owner: str, request: CreateResponse, *, authorization: str | None = None, shown: Shown = DEFAULT
@@ -58,15 +66,21 @@ class Runner:
         Raises, before the first batch:
             InvalidRequest: an output in its input answers no call.
             ModelNotFound: no upstream answers to the model's name.
-            NotFound: ``previous_response_id`` names nothing of this owner's.
+            NotFound: ``previous_response_id``, ``conversation`` or an item reference names nothing of this owner's.
             Conflict: the previous response has not ended.
+            DuplicateItem: an item of the input is in the conversation already.
         """
         targets = self._resolve(request.model)
-        parent = request.previous_response_id
+        parent, conversation = request.previous_response_id, None
         history = await self._store.history(owner, parent) if parent else []
-        own_input = input_items(request)
-        check_outputs(own_input, history)
+        if conversation_id := conversation_of(request):
+            conversation = await self._store.conversations.history(owner, conversation_id)
+            history = conversation.items
         run = self._ids.new("resp")
+        own_input = with_ids(
+            await resolved(self._store, owner, input_items(request), param="input"), partial(input_item_id, run)
+        )
+        check_outputs(own_input, history)
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
@@ -75,7 +89,7 @@ class Runner:
             **shown._asdict(),
         )
         store = self._store if request.store is not False else None
-        journal = Journal(store, owner, started, parent=parent, input_items=own_input)
+        journal = Journal(store, owner, started, parent=parent, input_items=own_input, conversation=conversation)
         loop = Loop(
             run=run,
             request=request,
@@ -88,9 +102,13 @@ class Runner:
             tools=self._tools,
             authorization=authorization,
         )
-        async with aclosing(loop.events()) as events:
-            async for batch in events:
-                yield batch
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
 
     async def recover(self) -> int:
         """Settle the runs that a dead process left without an end; return how many.

@@ -14,7 +14,7 @@ import msgspec
 from antiphon.assembly.arguments import Settled, settle
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.tool_calls import Piece, Row, Sighting, Slot, decide
-from antiphon.dialects import Dialect
+from antiphon.dialects.answers import AnswerRules
 from antiphon.errors import LimitExceeded
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted, ToolKind
 
@@ -27,19 +27,19 @@ _FUNCTION_KEYS = frozenset({"name", "arguments", "input"})
 class ToolCalls:
     """The calls of one choice. ``before_announcing`` is called each time a call is about to be announced."""
 
-    __slots__ = ("_at", "_before_announcing", "_choice", "_dialect", "_emission", "_offered", "_slots")
+    __slots__ = ("_at", "_before_announcing", "_choice", "_emission", "_offered", "_rules", "_slots")
 
     def __init__(
         self,
         choice: int,
         emission: Emission,
-        dialect: Dialect,
+        rules: AnswerRules,
         offered: Mapping[str, Any],
         before_announcing: Callable[[], None],
     ) -> None:
         self._choice = choice
         self._emission = emission
-        self._dialect = dialect
+        self._rules = rules
         self._offered = offered
         self._before_announcing = before_announcing
         self._slots: list[Slot] = []
@@ -61,6 +61,11 @@ class ToolCalls:
                 self._take_piece(self._read(entry, position))
             elif not self.take_more(entry):
                 self._take_piece(self._read(entry, self._index(entry)))
+
+    def add(self, name: str, arguments: str) -> None:
+        """Add a call that came whole, and not as a tool call."""
+        slot = self._new_slot(None, "function")
+        self._fill(slot, Piece(None, "", name, arguments))
 
     def take_more(self, entry: object) -> bool:
         """The short way for most pieces: more arguments for an announced call, as row Q08 has it.
@@ -134,13 +139,16 @@ class ToolCalls:
             return owner
         if row.to == "nowhere":
             return None
+        return self._new_slot(piece.at, piece.kind)
+
+    def _new_slot(self, at: int | None, kind: ToolKind) -> Slot:
         if len(self._slots) >= MAX_CALLS:
             raise LimitExceeded("tool_calls", f"The upstream sent more than {MAX_CALLS} tool calls in one answer.")
-        slot = Slot(piece.at)
-        slot.kind = piece.kind
+        slot = Slot(at)
+        slot.kind = kind
         self._slots.append(slot)
-        if piece.at is not None:
-            self._at[piece.at] = slot
+        if at is not None:
+            self._at[at] = slot
         return slot
 
     def _fill(self, slot: Slot, piece: Piece) -> None:
@@ -220,7 +228,7 @@ class ToolCalls:
             name=slot.name,
             schema=self._offered.get(slot.name),
             cut=cut,
-            mends_tail=self._dialect.mends_argument_tail,
+            mends_tail=self._rules.mends_argument_tail,
         )
 
     def _close(self, slot: Slot, settled: Settled) -> int:

@@ -1,8 +1,8 @@
 """A chat-completions answer, streamed or whole, as events. Sans-IO: bytes in, events out.
 
-    bytes ─ SSEDecoder ─ decode ─ chunk ─┬─ Choice 0 ─┬─ Speech      text, reasoning, refusal: one open at a time
-                                         ├─ Choice 1  └─ ToolCalls   all open until the end
-                                         └─ UsageMeter, provider_data, errors
+    bytes ─ BodyReader ─ chunks ─┬─ Choice 0 ─┬─ Speech      text, reasoning, refusal: one open at a time
+                                 ├─ Choice 1  └─ ToolCalls   all open until the end
+                                 └─ UsageMeter, provider_data, errors
 
 The stream ends in one of four ways, and the first that happens decides:
 
@@ -19,23 +19,23 @@ Nothing is final before that: a finish reason may be followed by more (Q42-Q44),
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from antiphon.assembly import citations, errors
+from antiphon.assembly.body import BodyReader, End, Item, Refusal
 from antiphon.assembly.choice import Choice, Ending
-from antiphon.assembly.decode import NOT_PLAIN, check_depth, decode, decode_leniently
+from antiphon.assembly.decode import check_depth, clean
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
 from antiphon.assembly.usage import UsageMeter
 from antiphon.dialects import OPENAI, Dialect
-from antiphon.errors import AntiphonError, EventTooLarge, InvalidEvent, LimitExceeded, TruncatedStream
-from antiphon.events import ErrorInfo, ModelEvent, TurnFailed, TurnFinished
-from antiphon.sse import ServerSentEvent, SSEDecoder
+from antiphon.errors import AntiphonError, EventTooLarge, LimitExceeded, ProtocolError, TruncatedStream
+from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
+from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.wire.chat import ChatChunk
 
 DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
 MAX_CHOICES = 128
-_MAX_HEAD_BYTES = 4096
 _MAX_KEPT_KEYS = 256
 
 # Keys of a chunk that never go into provider_data: they are read, or mean nothing to anyone (Q99).
@@ -43,16 +43,13 @@ _READ_KEYS = frozenset({"choices", "usage", "error", "object", "created", "obfus
 # Keys that say the same on every chunk: the first value that is not empty stands (Q51, Q56).
 _LATCHED_KEYS = frozenset({"id", "model", "service_tier", "system_fingerprint", "provider"})
 
-_BOM = b"\xef\xbb\xbf"
-
-Form = Literal["unknown", "events", "json", "page"]
-
 
 class ChatAssembler:
     """Turns one upstream answer into events, whatever shape it comes in.
 
     ``offered`` are the tools of the request, by name, with their JSON schemas: what a call can be told by.
     ``n`` is the number of choices asked for, if known: with 1, everything belongs to choice 0 (Q53, Q55).
+    ``used_call_ids`` are those of earlier calls in the conversation: upstreams that number calls use them again (Q33).
     The events end with exactly one `TurnFinished` or `TurnFailed`; after it, `feed`, `finish` and `fail` give nothing.
     Nothing is raised: an answer that cannot be read is a failed one.
     """
@@ -64,19 +61,15 @@ class ChatAssembler:
         dialect: Dialect = OPENAI,
         offered: Mapping[str, Any] | None = None,
         n: int | None = None,
+        used_call_ids: Iterable[str] = (),
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
-        self._dialect = dialect
+        self._rules = dialect.answers
         self._offered = offered or {}
         self._n = n
-        self._max_body_bytes = max_body_bytes
-        self._size = 0
-        self._form: Form = "unknown"
-        self._head = b""  # how the body begins, until it has shown that it is a stream
-        self._body: list[bytes] = []  # what waits: for the form to be known, or for the end of a JSON body
-        self._sse = SSEDecoder()
-        self._saw_event = False
-        self._emission = Emission(turn)
+        self._body = BodyReader(max_bytes=max_body_bytes, max_event_bytes=max_event_bytes)
+        self._emission = Emission(turn, used_call_ids)
         self._choices: dict[int, Choice] = {}
         self._usage = UsageMeter()
         self._vendor_usage: dict[str, Any] | None = None
@@ -85,40 +78,17 @@ class ChatAssembler:
         self._plain = _READ_KEYS  # keys of a chunk that need no look: grows as values are latched
         self._over = False
 
-    # --- bytes ---------------------------------------------------------------------------------
-
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Take bytes of the body as they arrive; give the events they complete, in order."""
         if self._over:
             return []
-        events = self._emission.events = []
-        try:
-            room = self._max_body_bytes - self._size
-            self._size += len(data)
-            self._take_bytes(data if room >= len(data) else data[:room])
-            if room < len(data):
-                raise LimitExceeded(
-                    "body_bytes", f"The upstream's answer is larger than the limit of {self._max_body_bytes:,} bytes."
-                )
-        except AntiphonError as error:
-            self._fail(_failure(error))
-        return events
+        return self.take_items(self._body.feed(data))
 
     def finish(self) -> list[ModelEvent]:
         """The body has ended: close what is open and say how the turn ended."""
         if self._over:
             return []
-        events = self._emission.events = []
-        try:
-            if self._form == "json":
-                self._take_body(b"".join(self._body).removeprefix(_BOM))
-            elif self._form == "events":
-                self._take_last(self._sse.flush())
-            if not self._over:
-                self._end(is_done=False)
-        except AntiphonError as error:
-            self._fail(_failure(error))
-        return events
+        return self.take_items(self._body.finish())
 
     def fail(self, error: ErrorInfo, *, retryable: bool) -> list[ModelEvent]:
         """The body will not go on: close what is open as incomplete."""
@@ -128,82 +98,39 @@ class ChatAssembler:
         self._fail(UpstreamFailure(error, retryable))
         return events
 
-    def _take_bytes(self, data: bytes) -> None:
-        if not self._saw_event and self._form != "json" and len(self._head) < _MAX_HEAD_BYTES:
-            self._head += data[: _MAX_HEAD_BYTES - len(self._head)]
-        if self._form == "unknown":
-            self._body.append(data)
-            self._form = _sniff(self._head)
-            if self._form != "unknown":
-                data = b"".join(self._body)
-                self._body.clear()
-        if self._form == "events":
-            self._take_events(self._sse.feed(data))
-        elif self._form == "json":
-            self._body.append(data)
-
-    def _take_body(self, body: bytes) -> None:
-        """A JSON body where a stream was expected, or was not: an answer, an error, or chunks one after the other."""
+    def take_items(self, items: Iterable[Item]) -> list[ModelEvent]:
+        """The events that come of what a body holds. What comes after the end is not looked at."""
+        events = self._emission.events = []
         try:
-            values = [decode(body)]
-        except NOT_PLAIN:
-            values, quirk = decode_leniently(body)
-            self._emission.note(quirk, body[:200], "read a body that is not one JSON value")
-        for value in values:
-            self._take_value(value)
-        if not self._over:
-            self._end(is_done=len(values) == 1)
+            for item in items:
+                if type(item) is not dict:
+                    self._take_signal(item)
+                elif not self._take_more(item):
+                    self._take_chunk(item)
+                if self._over:
+                    break
+        except AntiphonError as error:
+            self._fail(_failure(error))
+        return events
 
-    def _take_events(self, events: list[ServerSentEvent]) -> None:
-        for data, name in events:
-            if self._over:
-                return
-            if name == "error" or data[:1] != b"{":
-                self._take_odd(data, name)
-                continue
-            try:
-                chunk = decode(data)
-            except NOT_PLAIN:
-                self._take_odd(data, name)
-            else:
-                if not self._take_more(chunk):
-                    self._take_value(chunk)
+    def _take_signal(self, item: Item) -> None:
+        """What a body holds besides chunks."""
+        if isinstance(item, Diagnostic):
+            self._emission.note(item.quirk, item.seen, item.done)
+        elif isinstance(item, End):
+            self._end(is_done=item.is_done)
+        elif isinstance(item, Refusal):
+            self._refuse(item)
+        elif isinstance(item, AntiphonError):
+            raise item
 
-    def _take_last(self, events: list[ServerSentEvent]) -> None:
-        """The event that was open when the body ended: whole, but for its last line break, or torn (Q97)."""
-        try:
-            self._take_events(events)
-        except InvalidEvent as error:
-            self._emission.note("Q97", error.message, "ignored an event that was cut off")
-
-    def _take_odd(self, data: bytes, name: str) -> None:
-        """Data that is no chunk at first sight."""
-        text = data.strip()
-        if text == b"[DONE]":
-            self._saw_event = True
-            self._end(is_done=True)
-        elif name == "error":
-            self._saw_event = True
-            self._take_error_event(text)
-        elif text[:1] == b":" or text in (b"", b'""', b"null"):
-            self._emission.note("Q94", data, "ignored an event that says nothing")
-        else:
-            self._saw_event = True
-            values, quirk = decode_leniently(text)
-            self._emission.note(quirk, text[:200], f"read {len(values)} JSON values from a damaged event")
-            for value in values:
-                self._take_value(value)
-
-    def _take_error_event(self, text: bytes) -> None:
-        try:
-            body: Any = decode(text)
-        except NOT_PLAIN:
-            body = text
-        if isinstance(body, dict) and isinstance(body.get("error"), dict):
-            recovered = body["error"].get("failed_generation")
-            if recovered:
-                self._emission.note("Q85", recovered, "the upstream refused what the model wrote")
-        self._fail(errors.read_error(None, (), body))
+    def _refuse(self, refusal: Refusal) -> None:
+        failure = errors.read_error(None, (), refusal.body)
+        if refusal.is_page:
+            self._emission.note("Q86", failure.error.message, "took the body for an error page")
+        elif failure.error.upstream_code == "tool_use_failed":
+            self._emission.note("Q85", refusal.body, "the upstream refused the call that the model wrote")
+        self._fail(failure)
 
     # --- chunks --------------------------------------------------------------------------------
 
@@ -221,32 +148,8 @@ class ChatAssembler:
         state = self._choices.get(index) if type(index) is int else None
         return state is not None and state.take_more(choice)
 
-    def _take_value(self, value: object) -> None:
-        if self._over:
-            return
-        if type(value) is dict:
-            check_depth(value)
-            self._take_chunk(value)
-        elif type(value) is list:
-            check_depth(value)
-            for entry in value:
-                self._take_value(entry)
-        elif value not in (None, ""):
-            raise InvalidEvent(f"The upstream sent {value!r:.100} where a chunk was expected.")
-
-    def take_chunk(self, chunk: ChatChunk) -> list[ModelEvent]:
-        """Take one chunk that was decoded already."""
-        if self._over:
-            return []
-        events = self._emission.events = []
-        try:
-            self._take_value(chunk)
-        except AntiphonError as error:
-            self._fail(_failure(error))
-        return events
-
     def _take_chunk(self, chunk: dict[str, Any]) -> None:
-        self._saw_event = True
+        check_depth(chunk)
         self._take_envelope(chunk)
         choices = chunk.get("choices")
         if type(choices) is list:
@@ -267,7 +170,7 @@ class ChatAssembler:
         if state is None:
             if len(self._choices) >= MAX_CHOICES:
                 raise LimitExceeded("choices", f"The upstream sent more than {MAX_CHOICES} choices in one answer.")
-            state = self._choices[index] = Choice(index, self._emission, self._dialect, self._offered)
+            state = self._choices[index] = Choice(index, self._emission, self._rules, self._offered)
         state.take(choice)
         usage = choice.get("usage")
         if type(usage) is dict:
@@ -308,23 +211,17 @@ class ChatAssembler:
         main = self._choices.get(0) or next(iter(self._choices.values()))
         if main.finish_word == "error":
             self._fail(_failed_by_model(main.finish_reason))
-        elif main.is_empty and self._dialect.empty_answer_fails:
+        elif main.is_empty and self._rules.empty_answer_fails:
             self._fail(_empty_answer())
         else:
             self._close_finished(main)
 
     def _no_answer(self) -> UpstreamFailure:
-        if self._form == "json":
-            return errors.read_error(None, (), self._extra)
-        if self._saw_event:
-            return UpstreamFailure(
-                ErrorInfo(code="upstream_protocol_error", message="The upstream's answer has no choices in it."), True
-            )
-        body = self._head
-        if not body.strip():
-            return _failure(TruncatedStream("The upstream's answer is empty."))
-        self._emission.note("Q86", body[:200], "took the body for an error page")
-        return errors.read_error(None, (), body)
+        """What chunks or a body without any choice come to (Q52): words of an error in no known shape, or nothing."""
+        failure = errors.read_error(None, (), self._extra)
+        if failure.error.message != errors.NO_WORDS:
+            return failure
+        return _failure(ProtocolError("The upstream's answer has no choices in it."))
 
     def _cite_sources(self, choice: Choice) -> None:
         found = citations.from_sources(self._extra.get("citations"), self._extra.get("search_results"))
@@ -402,9 +299,14 @@ def assemble_chunks(
 
     Such logs have no ``[DONE]``: an answer with a finish reason is complete.
     """
-    assembler = ChatAssembler(turn=turn, dialect=dialect, offered=offered)
-    events = [event for chunk in chunks for event in assembler.take_chunk(chunk)]
-    return events + assembler.finish()
+    items: list[Item] = []
+    try:
+        items += (clean(chunk) for chunk in chunks)
+    except AntiphonError as error:
+        items.append(error)
+    else:
+        items.append(End(is_done=False))
+    return ChatAssembler(turn=turn, dialect=dialect, offered=offered).take_items(items)
 
 
 def _failure(error: AntiphonError) -> UpstreamFailure:
@@ -420,16 +322,6 @@ def _failed_by_model(word: str | None) -> UpstreamFailure:
 def _empty_answer() -> UpstreamFailure:
     message = "The upstream finished without any text, reasoning or tool call."
     return UpstreamFailure(ErrorInfo(code="upstream_protocol_error", message=message), True)
-
-
-def _sniff(head: bytes) -> Form:
-    """What a body is, by its first bytes (Q86, Q87)."""
-    if _BOM.startswith(head):
-        return "unknown"
-    first = head.removeprefix(_BOM).lstrip()[:1]
-    if not first and len(head) < _MAX_HEAD_BYTES:
-        return "unknown"
-    return {b"{": "json", b"[": "json", b"<": "page"}.get(first, "events")  # type: ignore[return-value]
 
 
 def _text(seen: object) -> str | None:

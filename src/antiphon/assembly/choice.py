@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from antiphon.assembly import citations, finish
 from antiphon.assembly.calls import ToolCalls
 from antiphon.assembly.emission import Emission
+from antiphon.assembly.markup import MarkupReader, WrittenCall
 from antiphon.assembly.speech import Speech
 from antiphon.assembly.thinking import ThinkSplitter
-from antiphon.dialects import Dialect
+from antiphon.dialects.answers import AnswerRules
 
 _CHOICE_KEYS = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "usage", "error", "text"})
 _DELTA_KEYS = frozenset(
@@ -34,10 +35,12 @@ class Choice:
 
     __slots__ = (
         "_delta_keys",
-        "_dialect",
         "_emission",
         "_is_short_way_shut",
+        "_markup",
+        "_rules",
         "_shown_field",
+        "_text_fields",
         "_think",
         "calls",
         "extra",
@@ -45,17 +48,19 @@ class Choice:
         "speech",
     )
 
-    def __init__(self, index: int, emission: Emission, dialect: Dialect, offered: Mapping[str, Any]) -> None:
+    def __init__(self, index: int, emission: Emission, rules: AnswerRules, offered: Mapping[str, Any]) -> None:
         self._emission = emission
-        self._dialect = dialect
-        self._delta_keys = _DELTA_KEYS.union(dialect.reasoning_fields)
+        self._rules = rules
+        self._delta_keys = _DELTA_KEYS.union(rules.reasoning_fields)
+        self._text_fields = frozenset({"content", "refusal", *rules.reasoning_fields})
         self._think: ThinkSplitter | None = None
-        if dialect.think_tags:
-            self._think = ThinkSplitter(dialect.think_tags, starts_in_thinking=dialect.starts_in_thinking)
+        if rules.think_tags:
+            self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
+        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup else None
         self.speech = Speech(index, emission)
-        self.calls = ToolCalls(index, emission, dialect, offered, self.speech.close)
+        self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
-        self._is_short_way_shut = self._think is not None
+        self._is_short_way_shut = self._think is not None or self._markup is not None
         self.finish_reason: str | None = None
         self.extra: dict[str, Any] = {}
 
@@ -67,12 +72,12 @@ class Choice:
         delta = choice.get("delta")
         if self._is_short_way_shut or type(delta) is not dict or choice.get("finish_reason") or choice.get("logprobs"):
             return False
-        if not _SHORT_WAY.issuperset(choice) and any(
-            value is not None for key, value in choice.items() if key not in _SHORT_WAY
-        ):
-            return False
+        if not _SHORT_WAY.issuperset(choice):
+            for key, value in choice.items():
+                if value is not None and key not in _SHORT_WAY:
+                    return False
         speech = self.speech
-        field = speech.field
+        field = speech.field if speech.field in self._text_fields else None
         text = delta.get(field)
         if not text:
             field = "tool_calls"
@@ -145,9 +150,9 @@ class Choice:
 
     def _take_reasoning(self, delta: dict[str, Any]) -> None:
         speech, field, text = self.speech, None, ""
-        for name in self._dialect.reasoning_fields:
-            seen = delta.get(name)
-            if type(seen) is str and seen:
+        for name in self._rules.reasoning_fields:
+            seen = _part_text(delta.get(name))
+            if seen:
                 if field is None:
                     field, text = name, seen
                 else:
@@ -178,20 +183,35 @@ class Choice:
             self._emission.note("Q48", content, "ignored content that is neither text nor a list")
 
     def _take_text(self, text: str, logprobs: list[dict[str, Any]]) -> None:
-        if logprobs:
-            self.speech.say_text(text, logprobs)
-        elif self._think is None:
-            self.speech.say("text", text, "content")
-        else:
+        if self._think is not None:
             self._say_split(self._think.feed(text))
+            if self._think.state == "text":
+                self._think = None
+                self._is_short_way_shut = self._markup is not None or self.finish_reason is not None
+        elif self._markup is not None:
+            self._say_marked_up(self._markup.feed(text))
+        elif logprobs:
+            self.speech.say_text(text, logprobs)
+        else:
+            self.speech.say("text", text, "content")
 
     def _say_split(self, pieces: list[tuple[bool, str]]) -> None:
         for is_reasoning, text in pieces:
             if is_reasoning:
                 self._emission.note("Q66", text, "took tagged text for reasoning")
                 self.speech.say("reasoning", text, "think")
+            elif self._markup is not None:
+                self._say_marked_up(self._markup.feed(text))
             else:
                 self.speech.say("text", text, "content")
+
+    def _say_marked_up(self, pieces: list[str | WrittenCall]) -> None:
+        for piece in pieces:
+            if isinstance(piece, str):
+                self.speech.say("text", piece, "content")
+            else:
+                self._emission.note("Q27", piece, "took markup in the text for a tool call")
+                self.calls.add(piece.name, piece.arguments)
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -231,7 +251,7 @@ class Choice:
     @property
     def finish_word(self) -> str | None:
         """Our word for the finish reason so far; None if there was none."""
-        return finish.normalise(self.finish_reason, self._dialect.finish_reasons)
+        return finish.normalise(self.finish_reason, self._rules.finish_reasons)
 
     @property
     def is_empty(self) -> bool:
@@ -244,6 +264,8 @@ class Choice:
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
+        if self._markup is not None and (held := self._markup.flush()):
+            self.speech.say("text", held, "content")
         self.speech.close("incomplete" if cut else "completed")
         whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()

@@ -43,6 +43,22 @@ def check_depth(value: object) -> None:
         depth += 1
 
 
+def clean(value: Any) -> Any:
+    """A value that somebody else decoded, fit for a journal.
+
+    Raises:
+        InvalidEvent: there is something in it that is no JSON.
+    """
+    check_depth(value)
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return _without_surrogates(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidEvent(f"The upstream's answer holds what is no JSON: {error}") from None
+    return value
+
+
 def decode_leniently(data: bytes) -> tuple[list[Any], str]:
     """All JSON values of ``data``, one after the other, and the quirk that made this necessary.
 
@@ -60,15 +76,12 @@ def decode_leniently(data: bytes) -> tuple[list[Any], str]:
         while rest := text[at:].lstrip(_BLANK):
             at = len(text) - len(rest)
             value, at = _raw_decode(text, at)
-            check_depth(value)
-            values.append(value)
-        msgspec.json.encode(values)
-    except UnicodeEncodeError:
-        # Half a surrogate pair is legal JSON and no legal text.
-        values, quirk = _without_surrogates(values), "Q95"
+            values.append(clean(value))
+            # Half a surrogate pair is legal JSON and no legal text.
+            quirk = quirk if values[-1] is value else "Q95"
     except RecursionError:
         raise InvalidEvent(f"The upstream sent JSON nested deeper than {MAX_DEPTH} levels.") from None
-    except (ValueError, OverflowError):
+    except ValueError:
         raise InvalidEvent(f"The upstream sent an event that is not JSON: {_excerpt(text)}") from None
     return values, quirk
 

@@ -26,6 +26,8 @@ from antiphon.errors import (
 from antiphon.events import ErrorInfo
 
 MAX_MESSAGE_CHARS = 500
+_MAX_PAGE_BYTES = 8 * 1024  # of a page: its words stand near its beginning
+NO_WORDS = "The upstream sent an error without words."
 
 Headers = Iterable[tuple[str, str]] | Mapping[str, str]
 
@@ -157,7 +159,7 @@ def _kind(status: int | None, words: Words) -> Kind:
     if _QUOTA in named:
         return _QUOTA
     for pattern, kind in PHRASES:
-        if pattern.search(words.message):
+        if pattern.search(words.message[:_MAX_PAGE_BYTES]):
             return kind
     if _CONTEXT in named:
         return _CONTEXT
@@ -269,7 +271,7 @@ def _parsed(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return body[: 64 * 1024].decode("utf-8", "replace")
+        return body[:_MAX_PAGE_BYTES].decode("utf-8", "replace")
 
 
 # --- what may be shown -----------------------------------------------------------------------
@@ -338,6 +340,9 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
     """The error a chunk carries, if it carries one: openly, or instead of choices (Q52, Q83, Q84, Q89)."""
     if chunk.get("error"):
         return read_error(None, (), chunk)
+    vendor = chunk.get("x_groq")
+    if isinstance(vendor, dict) and vendor.get("error"):
+        return read_error(None, (), vendor)
     if isinstance(chunk.get("choices"), list):
         return None
     base = chunk.get("base_resp")
@@ -351,4 +356,4 @@ def find_error(chunk: dict[str, Any]) -> UpstreamFailure | None:
 
 
 def _default_message(status: int | None) -> str:
-    return "The upstream sent an error without words." if status is None else f"The upstream answered {status}."
+    return NO_WORDS if status is None else f"The upstream answered {status}."

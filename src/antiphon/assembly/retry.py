@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from calendar import timegm
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 MAX_RETRY_AFTER_S = 3600.0
@@ -17,6 +17,8 @@ _IN_WORDS = re.compile(
     r"(?:try again|retry|wait|reset)s?(?:\s+(?:again|after|in|for|at least|about))+\s+((?:[\d.]+\s*[a-zA-Z]+\s*)+)",
     re.I,
 )
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HTTP_DATE = re.compile(rf"(\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d):(\d\d):(\d\d) GMT")
 _EPOCH_S = 1_000_000_000  # a "reset" above this is a date, not a duration
 
 
@@ -36,10 +38,12 @@ def _number(text: str) -> float | None:
 
 
 def _date_s(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
+    """An HTTP date (RFC 9110 5.6.7, the one form that is still sent) in seconds since 1970."""
+    found = _HTTP_DATE.search(text)
+    if found is None:
         return None
+    day, month, year, hour, minute, second = found.groups()
+    return timegm((int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)))
 
 
 def _until(moment_s: float | None, headers: Mapping[str, str]) -> float | None:

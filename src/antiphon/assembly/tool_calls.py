@@ -44,6 +44,16 @@ class Slot:
             self.arguments[:] = ["".join(self.arguments)]
         return self.arguments[0] if self.arguments else ""
 
+    @property
+    def is_whole(self) -> bool:
+        """The arguments are a JSON object: the call could be over. Joins nothing where they plainly are not."""
+        ends = self.arguments[-1].rstrip()[-1:] if self.arguments else ""
+        return ends in ("", "}") and arguments.is_whole_object(self.text)
+
+    def has_said(self, text: str) -> bool:
+        """The arguments are this text. Joins nothing where it begins otherwise."""
+        return bool(self.arguments) and text.startswith(self.arguments[0]) and self.text == text
+
 
 class Piece(NamedTuple):
     """One entry of ``delta.tool_calls``, with null and empty made equal. ``at`` is its index, None if it has none."""
@@ -81,12 +91,22 @@ class Sighting(NamedTuple):
     @property
     def whole(self) -> bool:
         """The call it points to could be over: its arguments are a JSON object."""
-        return self.place is not None and arguments.is_whole_object(self.place.text)
+        return self.place is not None and self.place.is_whole
+
+    @property
+    def same_arguments(self) -> bool:
+        """The piece says all the arguments again that the call already has."""
+        return self.place is not None and bool(self.piece.arguments) and self.place.has_said(self.piece.arguments)
+
+    @property
+    def has_only_a_name(self) -> bool:
+        """The call it points to is not announced, and no argument has come: its name may not be whole."""
+        return self.place is not None and self.place.block is None and not self.place.arguments
 
     @property
     def name_grows(self) -> bool:
         """The piece's name completes, or restates longer, a name that no argument has followed yet."""
-        if self.place is None or self.place.arguments or self.place.block is not None or self.same_name:
+        if self.place is None or not self.has_only_a_name or self.same_name:
             return False
         first, second = self.place.name, self.piece.name
         if first in self.offered and second in self.offered:
@@ -150,9 +170,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "Q12",
         "the whole call again",
-        lambda s: (
-            not s.other_id and s.same_name and bool(s.piece.arguments) and s.piece.arguments == _text(s) and s.whole
-        ),
+        lambda s: not s.other_id and s.same_name and s.same_arguments and s.whole,
         "nowhere",
         "dropped the repetition",
     ),
@@ -167,18 +185,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         "Q16",
         "a name that goes on, tools unknown",
-        lambda s: (
-            s.piece.at is not None and not s.offered and not _text(s) and s.place is not None and s.place.block is None
-        ),
+        lambda s: s.piece.at is not None and not s.offered and s.has_only_a_name,
         "place",
         "joined the name",
     ),
     Row("Q04", "another name", lambda s: True, "new", "started a second call"),
 )
-
-
-def _text(seen: Sighting) -> str:
-    return seen.place.text if seen.place is not None else ""
 
 
 def decide(seen: Sighting) -> Row:

@@ -1,32 +1,102 @@
-"""What each provider and model does differently: types and pure look-up. Data, never ``if "deepseek" in model``.
+"""What each upstream and model does differently, as data; never ``if "deepseek" in model``.
 
-This room reads no files: whoever reads the data hands over mappings already parsed.
+A `Dialect` is what the entries that match an upstream and a model amount to: `choose` lays them over each other in
+order. This room reads no files: whoever reads the entries hands them over already checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from antiphon.dialects.answers import AnswerRules
+from antiphon.dialects.requests import ChatRules
+
+__all__ = ["OPENAI", "AnswerRules", "ChatRules", "Dialect", "Entry", "Match", "choose", "matching"]
 
 
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """How one upstream and model differ from OpenAI's own chat completions, as far as answers go.
+class Dialect(Struct, frozen=True, kw_only=True):
+    """How one upstream and model differ: in what they answer, and in what they accept.
 
-    ``reasoning_fields`` are the names reasoning text comes under, the first non-empty one wins (Q62, Q63).
-    ``think_tags`` are tags that may open the text, such as ``think`` for ``<think>`` (Q66); ``starts_in_thinking``
-    says that the prompt template has already opened the first of them (Q67). ``finish_reasons`` adds to the table
-    of finish reasons (Q45). ``mends_argument_tail`` cuts markup off behind whole arguments (Q26).
-    ``empty_answer_fails`` makes an answer without any output a failure that may be retried (Q46).
+    ``entries`` are the ids of the entries it was made of, in order.
     """
 
-    name: str = "openai"
-    reasoning_fields: tuple[str, ...] = ("reasoning_content", "reasoning")
-    think_tags: tuple[str, ...] = ()
-    starts_in_thinking: bool = False
-    finish_reasons: Mapping[str, str] = {}
-    mends_argument_tail: bool = False
-    empty_answer_fails: bool = False
+    answers: AnswerRules = AnswerRules()
+    requests: ChatRules = ChatRules()
+    entries: tuple[str, ...] = ()
 
 
 OPENAI = Dialect()
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """Where an entry applies: patterns as of `fnmatch`, in lower case; of each list that is not empty one must match.
+
+    A pattern of ``host`` with a colon is compared with host and port of the base URL, others with the host alone.
+    """
+
+    host: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One thing that is known about upstreams or models.
+
+    ``id`` is ``family`` or ``family/name``. ``answers`` and ``requests`` are values for fields of `AnswerRules` and
+    `ChatRules`. ``sources`` are ids of the catalogue of quirks, or URLs; ``since`` is the day it was last found to be
+    so; ``origin`` names the file it stands in. An entry that matches nowhere is there to be named.
+    """
+
+    id: str
+    match: Match = Match()
+    answers: Mapping[str, Any] = {}
+    requests: Mapping[str, Any] = {}
+    reason: str = ""
+    sources: tuple[str, ...] = ()
+    since: date | None = None
+    origin: str = ""
+
+
+def choose(entries: Iterable[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> Dialect:
+    """The dialect of a model at an upstream: all `matching` entries, of which each overrides fields of those before."""
+    found = matching(entries, base_url=base_url, model=model, named=named)
+    answers: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
+    for entry in found:
+        answers.update(entry.answers)
+        requests.update(entry.requests)
+    return Dialect(
+        answers=replace(OPENAI.answers, **answers),
+        requests=replace(OPENAI.requests, **requests),
+        entries=tuple(entry.id for entry in found),
+    )
+
+
+def matching(entries: Iterable[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> list[Entry]:
+    """The entries that apply to a model at an upstream, in order.
+
+    ``named`` are ids: those entries apply in any case, and where it holds a family, the entries of this family count
+    as being at their host. With it, no other entry's host is looked at.
+    """
+    parts = urlsplit(base_url.lower())
+    host = parts.hostname or ""
+    return [entry for entry in entries if _applies(entry, host, f"{host}:{parts.port}", model.lower(), named)]
+
+
+def _applies(entry: Entry, host: str, address: str, model: str, named: Collection[str]) -> bool:
+    match = entry.match
+    if entry.id in named:
+        return True
+    if not match.host and not match.model:
+        return False
+    if match.host and named:
+        is_there = entry.id.partition("/")[0] in named
+    else:
+        is_there = not match.host or any(fnmatchcase(address if ":" in each else host, each) for each in match.host)
+    return is_there and (not match.model or any(fnmatchcase(model, each) for each in match.model))

@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon import __version__
 from antiphon.assembly.chat import ChatAssembler
 from antiphon.assembly.errors import read_error
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.errors import AntiphonError, InvalidEvent, ProtocolError, ProviderError, TransportError
-from antiphon.events import ErrorInfo, ModelEvent, TurnFailed, TurnFinished
+from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
 from antiphon.providers.base import ModelCall
+from antiphon.providers.learning import Learned, learn
+from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
+from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import to_chat
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # How long the end of a finished stream is waited for, so that its connection can be used again.
 _DRAIN_S = 0.02
 
+# Items whose ids the model has seen: no new call may have one of them.
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+
 _MAX_ERROR_BODY_BYTES = 256 * 1024
+
+# How often one call is asked again in other words.
+_MAX_LESSONS = 4
+# Of how many models it is remembered what was learned: a client may make up names.
+_MAX_REMEMBERED = 1024
+
+
+class _Asked(NamedTuple):
+    """A call that was sent: the events to begin with, and the answer if the upstream accepted the call."""
+
+    events: list[ModelEvent]
+    chat: ChatCall
+    dialect: Dialect
+    response: HttpResponse | None = None
 
 
 class ChatProvider:
-    """One upstream that speaks Chat Completions. ``base_url`` ends where ``/chat/completions`` begins."""
+    """One upstream that speaks Chat Completions. ``base_url`` ends where ``/chat/completions`` begins.
+
+    ``dialect_of`` gives what is different about a model. What an upstream's refusals teach beyond that is remembered
+    as long as the provider lives, for each model.
+    """
 
     def __init__(
         self,
@@ -36,18 +61,66 @@ class ChatProvider:
         *,
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
-        dialect: Dialect = OPENAI,
+        dialect_of: Callable[[str], Dialect] = lambda _: OPENAI,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._transport = transport
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._headers = tuple((key.lower(), value) for key, value in (headers or {}).items())
-        self._dialect = dialect
+        self._dialect_of = dialect_of
+        self._max_event_bytes = max_event_bytes
+        self._learned: dict[str, dict[str, Any]] = {}  # fields of the rules of requests, by model
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         """Ask the model; see `antiphon.providers.base.Provider.stream`."""
-        chat = to_chat(call.request, call.items, model=call.model, dialect=self._dialect, upstream=self.name)
+        events, chat, dialect, response = await self._ask(call)
+        if response is None:
+            yield events
+            return
+        try:
+            yield events
+            assembler = ChatAssembler(
+                turn=call.turn,
+                dialect=dialect,
+                offered=chat.offered,
+                n=1,
+                used_call_ids=[item["call_id"] for item in call.items if item.get("type") in _CALLS],
+                max_event_bytes=self._max_event_bytes,
+            )
+            async with aclosing(_assemble(assembler, response)) as batches:
+                async for batch in batches:
+                    yield chat.restore(batch)
+        finally:
+            await response.close()
+
+    async def _ask(self, call: ModelCall) -> _Asked:
+        """Send the call; where the upstream refuses it for its form, send it in the form it asks for."""
+        dialect = _taught(self._dialect_of(call.model), self._learned.get(call.model, {}))
+        learned: dict[str, Any] = {}
+        told: list[ModelEvent] = []
+        for lessons_left in range(_MAX_LESSONS, -1, -1):
+            chat = to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=self.name)
+            try:
+                response = await self._send(call, chat)
+                if response.status == 200:
+                    self._remember(call.model, learned)
+                    return _Asked([*told, *chat.diagnostics], chat, dialect, response)
+                answer = await _read_error_body(response)
+            except AntiphonError as error:
+                return _Asked([*told, _failed(call.turn, error)], chat, dialect)
+            failure = read_error(response.status, response.headers, answer)
+            lesson = learn(response.status, answer, chat.body, dialect.requests) if lessons_left else None
+            if lesson is None:
+                failed = TurnFailed(turn=call.turn, error=failure.error, retryable=failure.retryable)
+                return _Asked([*told, *chat.diagnostics, failed], chat, dialect)
+            dialect = _taught(dialect, lesson.rules)
+            learned |= lesson.rules
+            told += _disclosed(lesson, failure.error)
+        raise AssertionError("unreachable: the last refusal teaches nothing")
+
+    async def _send(self, call: ModelCall, chat: ChatCall) -> HttpResponse:
         request = self._request(
             "POST",
             "/chat/completions",
@@ -55,22 +128,15 @@ class ChatProvider:
             interaction=call.interaction,
             authorization=call.authorization,
         )
-        try:
-            response = await self._transport.send(request)
-        except AntiphonError as error:
-            yield [_failed(call.turn, error)]
+        return await self._transport.send(request)
+
+    def _remember(self, model: str, learned: dict[str, Any]) -> None:
+        """Keep what was learned, now that it has proved right."""
+        if not learned:
             return
-        try:
-            if response.status != 200:
-                yield [*chat.diagnostics, await _refused(call.turn, response)]
-                return
-            yield list(chat.diagnostics)
-            assembler = ChatAssembler(turn=call.turn, dialect=self._dialect, offered=chat.offered)
-            async with aclosing(_assemble(assembler, response)) as batches:
-                async for batch in batches:
-                    yield chat.restore(batch)
-        finally:
-            await response.close()
+        self._learned[model] = self._learned.pop(model, {}) | learned
+        if len(self._learned) > _MAX_REMEMBERED:
+            del self._learned[next(iter(self._learned))]
 
     async def models(self) -> list[dict[str, Any]]:
         """The upstream's model objects; see `antiphon.providers.base.Provider.models`."""
@@ -142,7 +208,7 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
         pass  # the answer is whole; only the connection is lost
 
 
-async def _refused(turn: int, response: HttpResponse) -> TurnFailed:
+async def _read_error_body(response: HttpResponse) -> bytes:
     body = bytearray()
     try:
         async for chunk in response.chunks():
@@ -151,8 +217,21 @@ async def _refused(turn: int, response: HttpResponse) -> TurnFailed:
                 break
     except TransportError:
         pass  # the status alone already says no
-    failure = read_error(response.status, response.headers, bytes(body))
-    return TurnFailed(turn=turn, error=failure.error, retryable=failure.retryable)
+    finally:
+        await response.close()
+    return bytes(body)
+
+
+def _taught(dialect: Dialect, learned: dict[str, Any]) -> Dialect:
+    return replace(dialect, requests=replace(dialect.requests, **learned)) if learned else dialect
+
+
+def _disclosed(lesson: Learned, error: ErrorInfo) -> list[Diagnostic]:
+    seen = f"{error.status}: {error.message}"
+    return [
+        Diagnostic(quirk=each.quirk, seen=seen, done=f"{each.meaning}: asked again so, and remembered for this model")
+        for each in lesson.lessons
+    ]
 
 
 def _failed(turn: int, error: AntiphonError) -> TurnFailed:

@@ -45,7 +45,7 @@ def echoed(request: dict[str, Any]) -> dict[str, Any]:
     shown.update((name, request[name]) for name in _OPTIONAL if request.get(name) is not None)
     conversation = request.get("conversation")
     if conversation is not None:
-        shown["conversation"] = {"id": conversation} if isinstance(conversation, str) else conversation
+        shown["conversation"] = {"id": conversation if isinstance(conversation, str) else conversation["id"]}
     return shown
 
 

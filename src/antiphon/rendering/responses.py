@@ -47,7 +47,7 @@ _TERMINAL = {
 _REASONS = {"length": "max_output_tokens"}
 
 # Events that a client of the Responses API is not shown (yet: approvals come with MCP).
-UNSEEN = (Diagnostic, ToolCallExecuting, ApprovalRequested, ApprovalDecided)
+UNSEEN = (ToolCallExecuting, ApprovalRequested, ApprovalDecided)
 
 
 class _Handlers(dict[type, Any]):
@@ -60,6 +60,9 @@ class ResponsesRenderer:
 
     ``sealer`` seals what the request's ``include`` wants sealed; without one it is left out. Every setting stands in
     `RunStarted`.
+
+    What was mended stands in the Response object, under ``antiphon.diagnostics``: only where there is any, each thing
+    once. Both API documents allow members they do not know, and there is no event for it that every client would take.
     """
 
     def __init__(self, *, sealer: Sealer | None = None) -> None:
@@ -67,6 +70,7 @@ class ResponsesRenderer:
         self._items = ItemBuilder(self._writer, sealer=sealer)
         self._response: dict[str, Any] = {}
         self._usage: Usage | None = None
+        self._diagnostics: dict[Diagnostic, None] = {}
         self._handlers: Handlers = _Handlers({RunStarted: self._run_started})
 
     def render(self, events: Iterable[RunEvent]) -> list[Frame]:
@@ -85,7 +89,10 @@ class ResponsesRenderer:
         """The Response object as it stands now; empty before `RunStarted`."""
         if not self._response:
             return {}
-        return {**self._response, "output": self._items.output(), "usage": _usage(self._usage)}
+        response = {**self._response, "output": self._items.output(), "usage": _usage(self._usage)}
+        if self._diagnostics:
+            response["antiphon"] = {"diagnostics": [_disclosed(event) for event in self._diagnostics]}
+        return response
 
     def _run_started(self, event: RunStarted) -> None:
         self._items.run_started(event)
@@ -104,6 +111,7 @@ class ResponsesRenderer:
         }
         self._handlers.update(self._items.handlers)
         self._handlers.update(dict.fromkeys(UNSEEN, _nothing))
+        self._handlers[Diagnostic] = self._diagnostic
         self._handlers.update({TurnFinished: self._turn_ended, TurnFailed: self._turn_ended})
         self._handlers[RunFinished] = self._run_finished
         del self._handlers[RunStarted]
@@ -124,6 +132,9 @@ class ResponsesRenderer:
         self._show("response.in_progress")
         handler = self._handlers[TurnStarted] = self._items.handlers[TurnStarted]
         handler(event)
+
+    def _diagnostic(self, event: Diagnostic) -> None:
+        self._diagnostics[event] = None
 
     def _turn_ended(self, event: TurnFinished | TurnFailed) -> None:
         self._items.settle()
@@ -158,6 +169,10 @@ def response_object(events: Iterable[RunEvent], *, sealer: Sealer | None = None)
 
 def _nothing(_: RunEvent) -> None:
     pass
+
+
+def _disclosed(event: Diagnostic) -> dict[str, str]:
+    return {"quirk": event.quirk, "seen": event.seen, "done": event.done}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:

@@ -45,7 +45,9 @@ def route(method: str, path: str, handler: Handler) -> Route:
 
     class Endpoint:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await handler(scope[_EXCHANGE])
+            exchange: Exchange = scope[_EXCHANGE]
+            exchange.route = path
+            await handler(exchange)
 
     return Route(path, Endpoint(), methods=[method])
 
@@ -56,7 +58,11 @@ async def health(exchange: Exchange) -> None:
 
 
 class App:
-    """The ASGI application over a list of routes. `close` ends what still runs."""
+    """The ASGI application over a list of routes. `close` ends what still runs.
+
+    ``on_answered`` is told of each request when its answer has ended: with the status that the log shows and the
+    seconds it took.
+    """
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class App:
         ids: Ids,
         forward_auth: bool = False,
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        on_answered: Callable[[Exchange, int, float], None] | None = None,
     ) -> None:
         self._router: ASGIApp = Router([route("GET", HEALTH_PATH, health), *routes], redirect_slashes=False)
         self._keys = keys
@@ -74,6 +81,7 @@ class App:
         self._ids = ids
         self._forward_auth = forward_auth
         self._max_body_bytes = max_body_bytes
+        self._on_answered = on_answered
         self._running: set[asyncio.Task[object]] = set()
         self._is_closing = False
 
@@ -85,8 +93,14 @@ class App:
             await receive()
             await send({"type": "websocket.close", "code": 1011, "reason": "WebSocket is not served yet."})
         else:
-            exchange = Exchange(scope, receive, send, id=self._ids.new("req"), max_body_bytes=self._max_body_bytes)
+            exchange = Exchange(
+                scope, receive, send, id=self._ids.new("req"), max_body_bytes=self._max_body_bytes, clock=self._clock
+            )
             await self._answer(exchange, scope, receive, send)
+
+    def in_flight(self) -> int:
+        """The requests being answered now."""
+        return len(self._running)
 
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Take no more requests; give up those still running after ``grace_s``.
@@ -103,7 +117,6 @@ class App:
             await asyncio.wait(running, timeout=_WIND_UP_S)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        began_s = self._clock.monotonic_s()
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -117,10 +130,12 @@ class App:
                 status = exchange.status or INTERNAL.status
         finally:
             self._running.discard(task)
-            took_ms = (self._clock.monotonic_s() - began_s) * 1000
+            took_s = exchange.age_s
+            if self._on_answered is not None:
+                self._on_answered(exchange, status, took_s)
             _access_log.info(
                 "%s %s %d %.0f ms owner=%s id=%s%s",
-                *(exchange.method, exchange.path, status, took_ms, exchange.owner, exchange.id),
+                *(exchange.method, exchange.path, status, took_s * 1000, exchange.owner, exchange.id),
                 f" error={exchange.error_code}" if exchange.error_code else "",
             )
 

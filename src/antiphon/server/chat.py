@@ -48,12 +48,23 @@ class _Peek(msgspec.Struct):
 
 
 class Chat:
-    """The routes under ``/v1/chat/completions``, passed through to whichever upstream has the model."""
+    """The routes under ``/v1/chat/completions``, passed through to whichever upstream has the model.
 
-    def __init__(self, resolve: Callable[[str], Sequence[Target]], ids: Ids, *, forward_auth: bool = False) -> None:
+    ``on_call`` is told of each call: its upstream, and the code of its failure or None.
+    """
+
+    def __init__(
+        self,
+        resolve: Callable[[str], Sequence[Target]],
+        ids: Ids,
+        *,
+        forward_auth: bool = False,
+        on_call: Callable[[str, str | None], None] | None = None,
+    ) -> None:
         self._resolve = resolve
         self._ids = ids
         self._forward_auth = forward_auth
+        self._on_call = on_call
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -67,9 +78,12 @@ class Chat:
 
     async def _pass_on(self, exchange: Exchange, body: bytes, model: str, targets: Sequence[Target]) -> None:
         response = await self._ask(exchange, body, model, targets)
+        is_stream = _is_stream(response)
         try:
             await exchange.start(response.status, _headers(response))
             async for chunk in response.chunks():
+                if is_stream and exchange.first_event_s is None:
+                    exchange.mark_first_event()
                 await exchange.write(chunk)
             await exchange.end()
         finally:
@@ -92,10 +106,12 @@ class Chat:
                     interaction=self._ids.new("int"),
                     authorization=authorization,
                 )
-            except TransportError:
+            except TransportError as error:
+                self._count(target, error.code)
                 if is_last:
                     raise
                 continue
+            self._count(target, None if response.status < 400 else f"http_{response.status}")
             if response.status in _WORTH_ANOTHER and not is_last:
                 await response.close()
                 continue
@@ -106,6 +122,10 @@ class Chat:
                 )
             return response
         raise AssertionError("no targets")
+
+    def _count(self, target: Target, failure: str | None) -> None:
+        if self._on_call is not None:
+            self._on_call(target.provider.name, failure)
 
 
 def _model(body: bytes) -> str:
@@ -134,6 +154,10 @@ def _headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
         for name, value in response.headers
         if name not in _NOT_PASSED_ON and name not in named
     ]
-    if (header(response.headers, "content-type") or "").startswith("text/event-stream"):
+    if _is_stream(response):
         passed.append((b"x-accel-buffering", b"no"))
     return passed
+
+
+def _is_stream(response: HttpResponse) -> bool:
+    return (header(response.headers, "content-type") or "").startswith("text/event-stream")

@@ -52,6 +52,7 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.CassetteExhausted: Answer(422, _INVALID),
     errors.NotFound: Answer(404, _INVALID),
     errors.Conflict: Answer(409, _INVALID),
+    errors.DuplicateItem: Answer(400, _INVALID),
     errors.StoreLocked: Answer(503, _SERVER),
     errors.SchemaOutOfDate: Answer(500, _SERVER),
     errors.LimitExceeded: Answer(400, _INVALID),

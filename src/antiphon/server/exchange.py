@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from antiphon.clock import Clock
 from antiphon.errors import InvalidRequest, RequestTooLarge
 from antiphon.server.errors import HttpError
 
@@ -28,11 +29,40 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """A request, who made it, and the answer as far as it went: ``status`` is None until it has begun."""
+    """A request, who made it, and the answer as far as it went: ``status`` is None until it has begun.
 
-    __slots__ = ("_receive", "_scope", "_send", "error_code", "has_ended", "id", "max_body_bytes", "owner", "status")
+    ``route`` is the path as the routes have it, None where none of them was found; ``first_event_s`` how long a
+    streamed answer took to give something of the model's, None as long as it has not.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, id: str, max_body_bytes: int) -> None:  # noqa: A002
+    __slots__ = (
+        "_began_s",
+        "_clock",
+        "_receive",
+        "_scope",
+        "_send",
+        "error_code",
+        "first_event_s",
+        "has_ended",
+        "id",
+        "max_body_bytes",
+        "owner",
+        "route",
+        "status",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        id: str,  # noqa: A002
+        max_body_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -42,6 +72,13 @@ class Exchange:
         self.status: int | None = None
         self.has_ended = False
         self.error_code: str | None = None
+        self.route: str | None = None
+        self.first_event_s: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the request began."""
+        return self._clock.monotonic_s() - self._began_s
 
     # --- the request -------------------------------------------------------------------------
 
@@ -113,6 +150,10 @@ class Exchange:
     async def write(self, data: bytes) -> None:
         """Give a piece of the body on, in one write."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def mark_first_event(self) -> None:
+        """The model has begun to answer."""
+        self.first_event_s = self.age_s
 
     async def end(self, data: bytes = b"") -> None:
         """Give the last piece on. An answer that is not ended this way reaches the client as cut."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from starlette.routing import Route
@@ -12,6 +12,7 @@ from antiphon.agent.runner import Runner, Shown
 from antiphon.config import UnsupportedTools
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
+from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run
@@ -19,6 +20,7 @@ from antiphon.server.exchange import Exchange
 from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
+from antiphon.wire.lists import ListQuery, decode_query, item_list
 from antiphon.wire.parameters import refuse_unserved
 from antiphon.wire.responses import CreateResponse, decode_request, input_items
 from antiphon.wire.sealed import Sealer, opened
@@ -52,6 +54,7 @@ class Responses:
             route("POST", "/v1/responses", self.create),
             route("GET", "/v1/responses/{response_id}", self.retrieve),
             route("DELETE", "/v1/responses/{response_id}", self.delete),
+            route("GET", "/v1/responses/{response_id}/input_items", self.list_input_items),
         ]
 
     async def create(self, exchange: Exchange) -> None:
@@ -85,6 +88,12 @@ class Responses:
         await self._store.delete(exchange.owner, response_id)
         await exchange.respond_json({"id": response_id, "object": "response", "deleted": True})
 
+    async def list_input_items(self, exchange: Exchange) -> None:
+        """``GET /v1/responses/{id}/input_items``: what this response was asked, without what came before it."""
+        query = decode_query(exchange.query, ListQuery)
+        page = await self._store.input_items(exchange.owner, exchange.parameter("response_id"), query)
+        await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
+
     async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
         sealer = self._profiles.sealer(exchange.owner)
         authorization = exchange.header(b"authorization") if self._forward_auth else None
@@ -93,6 +102,8 @@ class Responses:
             try:
                 first = await anext(batches)
             except NotFound as error:
+                if error.kind != "response":
+                    raise
                 # OpenAI's status and code: it is the request that is wrong, its URL is not.
                 raise InvalidRequest(
                     f"Previous response with id {error.id!r} not found.",
@@ -103,7 +114,7 @@ class Responses:
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches, sealer)) as frames:
+                async with aclosing(_rendered(first, batches, sealer, exchange.mark_first_event)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
@@ -113,11 +124,21 @@ class Responses:
 
 
 async def _rendered(
-    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], sealer: Sealer | None
+    first: Sequence[RunEvent],
+    following: AsyncIterator[list[RunEvent]],
+    sealer: Sealer | None,
+    on_begun: Callable[[], None],
 ) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch."""
+    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+
+    The first batch only says that an upstream took the call.
+    """
     renderer = ResponsesRenderer(sealer=sealer)
     yield sse(renderer.render(first))
+    has_begun = False
     async for batch in following:
+        if not has_begun:
+            has_begun = True
+            on_begun()
         data = sse(renderer.render(batch))
         yield data + DONE if isinstance(batch[-1], RunFinished) else data

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 
 from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Interaction, Player, Recorder, read
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
-from antiphon.config import OwnerSettings, Settings, route
+from antiphon.config import OwnerSettings, Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
@@ -21,6 +22,8 @@ from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
+from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
@@ -54,34 +57,55 @@ async def open_app(
             transport = _live(settings, clock)
         stack.push_async_callback(transport.close)
         providers = {
-            each.name: ChatProvider(each.name, each.base_url, transport, api_key=each.api_key, headers=each.headers)
+            each.name: ChatProvider(
+                each.name,
+                each.base_url,
+                transport,
+                api_key=each.api_key,
+                headers=each.headers,
+                dialect_of=partial(dialect_of, settings, each.name),
+                max_event_bytes=settings.limits.max_event_bytes,
+            )
             for each in settings.upstreams.values()
         }
         resolve = _resolver(settings, providers)
-        runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids, limits=_limits(settings))
+        metrics = Metrics()
+        runner = Runner(
+            store=store,
+            resolve=resolve,
+            clock=clock,
+            ids=ids,
+            limits=_limits(settings),
+            on_ended=metrics.run_ended,
+        )
         if interrupted := await runner.recover():
             _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())
+        profiles = _profiles(settings, ids)
         app = App(
             [
                 *Responses(
                     runner,
                     store,
                     forward_auth=settings.forward_auth,
-                    profiles=_profiles(settings, ids),
+                    profiles=profiles,
                     unsupported_tools=settings.unsupported_tools,
                 ).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth).routes(),
+                *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
+                *Conversations(store, ids, profiles=profiles).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
+                *metrics.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
             forward_auth=settings.forward_auth,
             max_body_bytes=settings.limits.max_body_bytes,
+            on_answered=metrics.request_ended,
         )
+        metrics.watch_in_flight(app.in_flight)
         stack.push_async_callback(app.close)
         yield app
 
@@ -114,7 +138,8 @@ def _live(settings: Settings, clock: Clock) -> Transport:
         return upstreams
     try:
         settings.record.parent.mkdir(parents=True, exist_ok=True)
-        return Recorder(upstreams, settings.record, clock=clock)
+        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
+        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
     except OSError as error:
         raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
 

@@ -1,18 +1,22 @@
-"""What a store keeps: runs with their journals and items. One contract; `antiphon.store.sqlite` is the embedded one.
+"""What a store keeps: runs with their journals and items, and conversations.
 
-A run's journal is kept in segments: compressed blobs of consecutive events. Each run owns its input and output items,
-in order, and points to its parent; the model's input is derived by following the pointers. Every method takes the
-owner, and nobody sees another's rows: what belongs to someone else is `NotFound`.
+One contract; `antiphon.store.sqlite` is the embedded store. A run's journal is kept in segments: compressed blobs of
+consecutive events. Each run owns its input and output items, in order, and points to its parent; the model's input is
+derived by following the pointers. A conversation is an ordered list of references to items: those of the runs that were
+made in it, and its own. Every method takes the owner, and nobody sees another's rows: what belongs to someone else is
+`NotFound`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.wire.conversations import Conversation
+from antiphon.wire.lists import ListQuery
 from antiphon.wire.responses import Item
 
 
@@ -23,15 +27,44 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
     run: str
 
 
-class Store(Protocol):
-    """Durable memory of runs."""
+class ConversationHistory(NamedTuple):
+    """What a model must see of a conversation, oldest first; ``end`` says which moment of it this is."""
 
-    async def begin(self, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
-        """Write a new run: its first event, its input items, its parent.
+    conversation: str
+    end: int
+    items: list[Item]
+
+
+class ItemPage(NamedTuple):
+    """A part of a list of items; ``has_more`` says whether the list goes on in the direction that was asked for."""
+
+    items: list[Item]
+    has_more: bool
+
+
+class Store(Protocol):
+    """Durable memory of runs, and of conversations beside them."""
+
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations in this store."""
+        ...
+
+    async def begin(
+        self,
+        owner: str,
+        started: RunStarted,
+        *,
+        parent: str | None,
+        input_items: Sequence[Item],
+        conversation: ConversationHistory | None = None,
+    ) -> None:
+        """Write a new run: its first event, its input items, and its parent or the conversation it is made in.
 
         Raises:
-            NotFound: the parent is not there for this owner, or it was deleted.
+            NotFound: the parent or the conversation is not there for this owner, or it was deleted.
             Conflict: the parent has not ended, or this owner has a run of that id already.
+            DuplicateItem: the conversation has one of the items, or a run that is going in it has.
         """
         ...
 
@@ -49,7 +82,9 @@ class Store(Protocol):
     ) -> None:
         """Write the last events (``finished`` is the last of them) and the output items in one transaction.
 
-        The segments of the run are merged into one.
+        The segments of the run are merged into one. A run that ends completed or incomplete adds its input and output
+        to its conversation, with nothing between them; one that failed or was cancelled adds nothing, so that trying
+        again does not say everything twice.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
@@ -68,8 +103,9 @@ class Store(Protocol):
     async def history(self, owner: str, run: str) -> list[Item]:
         """What a model must see before the next input: items of all ancestors and of this run, oldest first.
 
-        Deleted ancestors count. Output items that a crash, a failure or a cancel cut off (status ``incomplete``)
-        do not; text that ran into the token limit does, a call that did never.
+        Deleted ancestors count; a chain that began in a conversation begins with what is left of what that held then.
+        Output items that a crash, a failure or a cancel cut off (status ``incomplete``) do not count; text that ran
+        into the token limit does, a call that did never.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
@@ -77,8 +113,25 @@ class Store(Protocol):
         """
         ...
 
+    async def input_items(self, owner: str, run: str, query: ListQuery) -> ItemPage:
+        """A page of a run's own input.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted; or its input has no item to begin the page at.
+        """
+        ...
+
+    async def items(self, owner: str, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Items by their ids, of all runs and conversations of this owner; of several with one id, the newest.
+
+        Ids of nothing are left out, and so is what no model may see (see `history`).
+        """
+        ...
+
     async def delete(self, owner: str, run: str) -> None:
-        """Forget a run: its journal goes at once; its items stay only as long as a later run builds on them.
+        """Forget a run: its journal goes at once.
+
+        Its items stay only as long as a later run builds on them; those that a conversation shows stay with that.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted before.
@@ -92,4 +145,79 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish writing and release the files. Closing twice is harmless."""
+        ...
+
+
+class Conversations(Protocol):
+    """Durable memory of conversations. Items that are put into one have ids, and an id names one item in it."""
+
+    async def create(
+        self, owner: str, conversation: str, *, metadata: Mapping[str, str], items: Sequence[Item]
+    ) -> Conversation:
+        """Write a new conversation; ``conversation`` is an id that nothing else has."""
+        ...
+
+    async def get(self, owner: str, conversation: str) -> Conversation:
+        """A conversation without its items.
+
+        Raises:
+            NotFound: no such conversation for this owner.
+        """
+        ...
+
+    async def update(self, owner: str, conversation: str, metadata: Mapping[str, str]) -> Conversation:
+        """Put ``metadata`` in the place of what was there.
+
+        Raises:
+            NotFound: no such conversation for this owner.
+        """
+        ...
+
+    async def delete(self, owner: str, conversation: str) -> None:
+        """Forget a conversation and the items that were put into it; those of its runs stay with the runs.
+
+        Raises:
+            NotFound: no such conversation for this owner.
+        """
+        ...
+
+    async def add(self, owner: str, conversation: str, items: Sequence[Item]) -> None:
+        """Put items into a conversation, after everything else.
+
+        Raises:
+            NotFound: no such conversation for this owner.
+            DuplicateItem: the conversation has one of the items, or a run that is going in it has.
+        """
+        ...
+
+    async def remove(self, owner: str, conversation: str, item_id: str) -> Conversation:
+        """Take an item out of a conversation; one of a run stays with the run.
+
+        Raises:
+            NotFound: no such conversation for this owner, or no such item in it.
+        """
+        ...
+
+    async def item(self, owner: str, conversation: str, item_id: str) -> Item:
+        """One item of a conversation.
+
+        Raises:
+            NotFound: no such conversation for this owner, or no such item in it.
+        """
+        ...
+
+    async def items(self, owner: str, conversation: str, query: ListQuery) -> ItemPage:
+        """A page of a conversation's items.
+
+        Raises:
+            NotFound: no such conversation for this owner, or no such item in it to begin the page at.
+        """
+        ...
+
+    async def history(self, owner: str, conversation: str) -> ConversationHistory:
+        """What a model must see before the next input; see `Store.history` for what it must not.
+
+        Raises:
+            NotFound: no such conversation for this owner.
+        """
         ...

@@ -67,7 +67,67 @@ def create_segments(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments)
+def create_conversations(connection: sqlite3.Connection) -> None:
+    """A conversation is a list of references to items: those of its runs, and those that were put into it directly.
+
+    So an item belongs to a run or to a conversation. A run that reads a conversation remembers where it ended then.
+    """
+    connection.execute(
+        """CREATE TABLE conversations (
+            owner TEXT NOT NULL,
+            conversation TEXT NOT NULL,
+            metadata TEXT NOT NULL,  -- as JSON
+            created_at_s INTEGER NOT NULL,
+            next_position INTEGER NOT NULL DEFAULT 0,  -- a position is never given twice
+            PRIMARY KEY (owner, conversation)
+        )"""
+    )
+    connection.execute("ALTER TABLE items RENAME TO items_of_runs")
+    connection.execute(
+        """CREATE TABLE items (
+            number INTEGER PRIMARY KEY,  -- order of arrival
+            owner TEXT NOT NULL,
+            run TEXT,
+            direction TEXT CHECK (direction IN ('input', 'output')),
+            position INTEGER,
+            conversation TEXT CHECK ((conversation IS NULL) <> (run IS NULL)),
+            item_id TEXT,
+            type TEXT,
+            data TEXT NOT NULL,  -- the item, as JSON
+            UNIQUE (owner, run, direction, position),
+            FOREIGN KEY (owner, run) REFERENCES runs (owner, run) ON DELETE CASCADE,
+            FOREIGN KEY (owner, conversation) REFERENCES conversations (owner, conversation) ON DELETE CASCADE
+        )"""
+    )
+    connection.execute(
+        """INSERT INTO items (owner, run, direction, position, item_id, type, data)
+        SELECT owner, run, direction, position, item_id, type, data FROM items_of_runs ORDER BY rowid"""
+    )
+    connection.execute("DROP TABLE items_of_runs")
+    connection.execute("CREATE INDEX items_by_id ON items (owner, item_id)")
+    connection.execute(
+        "CREATE INDEX items_by_conversation ON items (owner, conversation) WHERE conversation IS NOT NULL"
+    )
+    connection.execute(
+        """CREATE TABLE conversation_items (
+            owner TEXT NOT NULL,
+            conversation TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            item_id TEXT NOT NULL,
+            item INTEGER NOT NULL REFERENCES items (number) ON DELETE CASCADE,
+            PRIMARY KEY (owner, conversation, position),
+            UNIQUE (owner, conversation, item_id),
+            FOREIGN KEY (owner, conversation) REFERENCES conversations (owner, conversation) ON DELETE CASCADE
+        )"""
+    )
+    connection.execute("CREATE INDEX conversation_items_by_item ON conversation_items (item)")
+    # Not a foreign key: the conversation may be deleted while responses that were made in it stay.
+    connection.execute("ALTER TABLE runs ADD COLUMN conversation TEXT")
+    connection.execute("ALTER TABLE runs ADD COLUMN conversation_end INTEGER")
+    connection.execute("CREATE INDEX runs_by_conversation ON runs (owner, conversation) WHERE conversation IS NOT NULL")
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments, create_conversations)
 
 
 def migrate(connection: sqlite3.Connection, now_s: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,15 +18,22 @@ from antiphon.clock import Clock
 from antiphon.errors import Conflict, NotFound, StoreError
 from antiphon.events import RunEvent, RunFinished, RunStarted
 from antiphon.store import queries, segments
-from antiphon.store.base import UnfinishedRun
+from antiphon.store.base import ConversationHistory, ItemPage, UnfinishedRun
+from antiphon.store.conversations import SqliteConversations, append_run, require_new_items
 from antiphon.store.database import Database, Synchronous
+from antiphon.store.items import counts, for_the_model, insert_run_items, prune, read_page
+from antiphon.wire.lists import ListQuery
 from antiphon.wire.responses import Item
+
+# What ends so is part of its conversation; what ends otherwise may be asked again.
+_ADDED_TO_CONVERSATION = ("completed", "incomplete")
 
 
 class _Run(NamedTuple):
     parent: str | None
     status: str
     deleted_at_s: int | None
+    conversation: str | None
 
     @property
     def is_going(self) -> bool:
@@ -39,6 +46,7 @@ class SqliteStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.conversations = SqliteConversations(database, clock)
 
     @classmethod
     def open(cls, data_dir: Path | None, *, clock: Clock, synchronous: Synchronous = "normal") -> SqliteStore:
@@ -51,18 +59,34 @@ class SqliteStore:
         """
         return cls(Database.open(data_dir, clock=clock, synchronous=synchronous), clock)
 
-    async def begin(self, owner: str, started: RunStarted, *, parent: str | None, input_items: Sequence[Item]) -> None:
+    async def begin(
+        self,
+        owner: str,
+        started: RunStarted,
+        *,
+        parent: str | None,
+        input_items: Sequence[Item],
+        conversation: ConversationHistory | None = None,
+    ) -> None:
         """See `Store.begin`."""
 
         def write(db: sqlite3.Connection) -> None:
             if parent is not None and _visible(db, owner, parent).is_going:
                 raise Conflict(f"Run {parent!r} has not ended: it cannot be continued yet.")
+            if conversation is not None:
+                require_new_items(db, owner, conversation.conversation, input_items)
             key = {"owner": owner, "run": started.run}
             if _find(db, owner, started.run):
                 raise Conflict(f"There is already a run {started.run!r}.")
-            db.execute(queries.INSERT_RUN, {**key, "parent": parent, "created_at_s": started.created_at_s})
+            row = {
+                "parent": parent,
+                "created_at_s": started.created_at_s,
+                "conversation": conversation and conversation.conversation,
+                "conversation_end": conversation and conversation.end,
+            }
+            db.execute(queries.INSERT_RUN, {**key, **row})
             db.execute(queries.APPEND_SEGMENT, {**key, "count": 1, "blob": segments.pack([started])})
-            _insert_items(db, owner, started.run, "input", input_items)
+            insert_run_items(db, owner, started.run, "input", input_items)
 
         await self._database.transact(write)
 
@@ -85,14 +109,16 @@ class SqliteStore:
             raise StoreError(f"The last of the events that end run {run!r} must be its run.finished.")
 
         def write(db: sqlite3.Connection) -> None:
-            _require_going(db, owner, run)
+            conversation = _require_going(db, owner, run).conversation
             key = {"owner": owner, "run": run}
             written = db.execute(queries.SEGMENTS, key).fetchall()
             blob = segments.pack(events, after=[blob for _, blob in written], run=run)
             count = written[-1][0] + 1 + len(events)
             db.execute(queries.DELETE_SEGMENTS, key)
             db.execute(queries.APPEND_SEGMENT, {**key, "count": count, "blob": blob})
-            _insert_items(db, owner, run, "output", output_items)
+            insert_run_items(db, owner, run, "output", output_items)
+            if conversation is not None and finished.status in _ADDED_TO_CONVERSATION:
+                append_run(db, owner, conversation, run)
             end = {"status": finished.status, "finished_at_s": finished.finished_at_s}
             db.execute(queries.FINISH_RUN, {**key, **end})
 
@@ -116,9 +142,24 @@ class SqliteStore:
                 raise Conflict(f"Run {run!r} has not ended: it cannot be continued yet.")
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
-        rows = await self._database.transact(read)
-        items = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
-        return [item for (status, side, kind, _), item in items if side == "input" or _counts(status, kind, item)]
+        return for_the_model(await self._database.transact(read))
+
+    async def input_items(self, owner: str, run: str, query: ListQuery) -> ItemPage:
+        """See `Store.input_items`."""
+
+        def read(db: sqlite3.Connection) -> ItemPage:
+            _visible(db, owner, run)
+            key = {"owner": owner, "run": run}
+            return read_page(db, query, key, page=queries.INPUT_PAGE, position=queries.INPUT_POSITION)
+
+        return await self._database.transact(read)
+
+    async def items(self, owner: str, item_ids: Sequence[str]) -> dict[str, Item]:
+        """See `Store.items`."""
+        key = {"owner": owner, "item_ids": msgspec.json.encode(item_ids).decode()}
+        rows = await self._database.transact(lambda db: db.execute(queries.ITEMS_BY_ID, key).fetchall())
+        found = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
+        return {item_id: item for (status, side, kind, _, item_id), item in found if counts(status, side, kind, item)}
 
     async def delete(self, owner: str, run: str) -> None:
         """See `Store.delete`."""
@@ -129,7 +170,7 @@ class SqliteStore:
             key = {"owner": owner, "run": run}
             db.execute(queries.DELETE_SEGMENTS, key)
             db.execute(queries.MARK_RUN_DELETED, {**key, "deleted_at_s": int(self._clock.now_s())})
-            _prune(db, owner, run)
+            prune(db, owner, run)
 
         await self._database.transact(write)
         await self._database.forget()
@@ -144,15 +185,6 @@ class SqliteStore:
         await self._database.close()
 
 
-def _counts(status: str, kind: str, item: Item) -> bool:
-    """Whether an output item belongs in a model's input.
-
-    What a crash or a cancel cut off does not. Text that ran into the token limit does (the next request may say "go
-    on"), a call never: nobody may answer half a call.
-    """
-    return item.get("status") != "incomplete" or (status == "incomplete" and kind in ("message", "reasoning"))
-
-
 def _find(db: sqlite3.Connection, owner: str, run: str) -> _Run | None:
     row = db.execute(queries.FIND_RUN, {"owner": owner, "run": run}).fetchone()
     return _Run(*row) if row else None
@@ -165,41 +197,8 @@ def _visible(db: sqlite3.Connection, owner: str, run: str) -> _Run:
     return found
 
 
-def _require_going(db: sqlite3.Connection, owner: str, run: str) -> None:
-    if not _visible(db, owner, run).is_going:
+def _require_going(db: sqlite3.Connection, owner: str, run: str) -> _Run:
+    found = _visible(db, owner, run)
+    if not found.is_going:
         raise Conflict(f"Run {run!r} has ended: its journal takes no more events.")
-
-
-def _prune(db: sqlite3.Connection, owner: str, run: str | None) -> None:
-    """Remove deleted runs on which nothing builds, from ``run`` towards the root."""
-    while run is not None and (found := _find(db, owner, run)) and found.deleted_at_s is not None:
-        key = {"owner": owner, "run": run}
-        if db.execute(queries.HAS_CHILDREN, key).fetchone()[0]:
-            return
-        db.execute(queries.DELETE_RUN, key)
-        run = found.parent
-
-
-def _insert_items(
-    db: sqlite3.Connection, owner: str, run: str, direction: Literal["input", "output"], items: Sequence[Item]
-) -> None:
-    db.executemany(
-        queries.INSERT_ITEM,
-        (
-            {
-                "owner": owner,
-                "run": run,
-                "direction": direction,
-                "position": position,
-                "item_id": _text(item.get("id")),
-                "type": _text(item.get("type")),
-                "data": msgspec.json.encode(item).decode(),
-            }
-            for position, item in enumerate(items)
-        ),
-    )
-
-
-def _text(value: object) -> str | None:
-    """Clients leave fields out, or put anything there; ``data`` has it as it came."""
-    return value if isinstance(value, str) else None
+    return found

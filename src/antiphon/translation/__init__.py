@@ -6,6 +6,5 @@ tools), or dropped with a `Diagnostic`; never silently.
 
 from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import to_chat
-from antiphon.translation.rules import RULES, ChatRules
 
-__all__ = ["RULES", "ChatCall", "ChatRules", "to_chat"]
+__all__ = ["ChatCall", "to_chat"]

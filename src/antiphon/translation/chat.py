@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects import Dialect
+from antiphon.dialects.requests import EXTRA_PARAMETERS, ChatRules
 from antiphon.translation.call import ChatCall
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import DEFAULT_RULES, EXTRA_PARAMETERS, RULES, ChatRules
 from antiphon.translation.tools import choose, offer_tools
 from antiphon.wire.items import Item, PlainText
 from antiphon.wire.parameters import PARAMETERS
@@ -30,15 +30,13 @@ def to_chat(
     *,
     model: str,
     dialect: Dialect,
-    rules: ChatRules | None = None,
     upstream: str | None = None,
 ) -> ChatCall:
     """The chat request that asks ``model`` what ``request`` asks, with ``items`` as all it must see, oldest first.
 
-    ``rules`` are those of the dialect if not given. ``upstream`` is the configured name of who is asked: opaque
-    reasoning goes back only to who gave it.
+    ``upstream`` is the configured name of who is asked: opaque reasoning goes back only to who gave it.
     """
-    rules = rules or RULES.get(dialect.name, DEFAULT_RULES)
+    rules = dialect.requests
     notes = Notes()
     offer = offer_tools(request.tools or [], items, rules=rules, notes=notes)
     transcript = Transcript(offer, rules=rules, notes=notes, upstream=upstream)

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 
 ChatPart = dict[str, Any]
 

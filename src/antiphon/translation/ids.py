@@ -7,7 +7,7 @@ import re
 from itertools import count
 from string import ascii_letters, digits
 
-from antiphon.translation.rules import ChatRules
+from antiphon.dialects.requests import ChatRules
 
 _ALPHANUMERIC = digits + ascii_letters
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.content import ChatPart, chat_parts, collapsed
 from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of
 from antiphon.translation.roles import ChatMessage, arrange_roles
-from antiphon.translation.rules import ChatRules
 from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
 from antiphon.wire.items import PRIVATE, Item
 from antiphon.wire.sealed import summary_of

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 from antiphon.wire.items import PRIVATE, Item
 from antiphon.wire.reasoning import Reasoning
 

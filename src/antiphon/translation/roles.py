@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.content import ChatPart, collapsed
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 
 ChatMessage = dict[str, Any]
 

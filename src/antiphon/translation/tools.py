@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
+from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.translation.rules import ChatRules
 from antiphon.wire.items import Item, tools_of
 
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")

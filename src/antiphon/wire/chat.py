@@ -24,6 +24,7 @@ class ToolCallDelta(TypedDict, total=False):
     id: str | None
     type: str | None
     function: FunctionDelta | None
+    custom: dict[str, Any] | None
 
 
 class Delta(TypedDict, total=False):
@@ -46,7 +47,7 @@ class Choice(TypedDict, total=False):
     index: int | None
     delta: Delta | None
     message: Delta | None
-    finish_reason: str | None
+    finish_reason: str | None  # an open set of words (Q45)
     logprobs: dict[str, Any] | None
 
 

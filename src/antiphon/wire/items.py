@@ -363,8 +363,6 @@ def check_outputs(items: Sequence[Item], history: Iterable[Item] = ()) -> None:
     Raises:
         InvalidRequest: there is no such call.
     """
-    if any(item["type"] == "item_reference" for item in items):
-        return  # it may stand for the call
     calls = {item.get("call_id") or item.get("id") for item in (*history, *items) if _is_call(item)} | {None}
     for item in items:
         if ITEM_TYPES.get(item["type"]) is ToolCallOutput and item.get("call_id") not in calls:

@@ -30,7 +30,7 @@ PARAMETERS: dict[str, Parameter] = {
     "input": Parameter("A string, or items of every kind. Images and files as URLs or data; a `file_id` is refused."),
     "instructions": Parameter("The first system message; not carried over to a next response."),
     "previous_response_id": Parameter("The items of that response and of those before it are put before `input`."),
-    "conversation": Parameter("Conversations are not served yet; use `previous_response_id`.", is_refused=True),
+    "conversation": Parameter("Its items are put before `input`; input and output are added to it at the end."),
     "prompt": Parameter("Prompt templates are kept at OpenAI; send their text.", is_refused=True),
     "tools": Parameter(
         "Functions, freeform tools and namespaces become functions. Hosted tools that nothing here can run are dropped"

@@ -69,6 +69,12 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
     include_obfuscation: bool | None = None
 
 
+class ConversationParam(Struct, frozen=True):
+    """A conversation as an object."""
+
+    id: NonEmpty
+
+
 class CreateResponse(Struct, kw_only=True):
     """The body of ``POST /v1/responses``, its types checked.
 
@@ -80,7 +86,7 @@ class CreateResponse(Struct, kw_only=True):
     input: str | list[Item] | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
-    conversation: str | dict[str, Any] | None = None
+    conversation: NonEmpty | ConversationParam | None = None
     prompt: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: ToolMode | dict[str, Any] | None = None
@@ -163,6 +169,12 @@ def input_items(request: CreateResponse) -> list[Item]:
             code="array_above_max_length",
         )
     return [checked_item(item, f"input[{position}]") for position, item in enumerate(request.input)]
+
+
+def conversation_of(request: CreateResponse) -> str | None:
+    """The id of the conversation that the request is made in."""
+    conversation = request.conversation
+    return conversation.id if isinstance(conversation, ConversationParam) else conversation
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

@@ -40,8 +40,10 @@ class Sealer(Protocol):
         ...
 
 
-def opened(items: Sequence[Item], sealer: Sealer | None) -> list[Item]:
+def opened(items: Sequence[Item], sealer: Sealer | None, *, param: str = "input") -> list[Item]:
     """The items of a request as they are inside of Antiphon: what was sealed here is their private member.
+
+    ``param`` is the field that held them.
 
     Foreign reasoning stays as it is (nobody here can use it, and the answer does not depend on it); a foreign
     compaction is refused, because what it stands for would be lost.
@@ -49,7 +51,7 @@ def opened(items: Sequence[Item], sealer: Sealer | None) -> list[Item]:
     Raises:
         InvalidRequest: content that was sealed here cannot be opened.
     """
-    return [_opened(item, f"input[{position}]", sealer) for position, item in enumerate(items)]
+    return [_opened(item, f"{param}[{position}]", sealer) for position, item in enumerate(items)]
 
 
 def _opened(item: Item, path: str, sealer: Sealer | None) -> Item:

@@ -1,4 +1,7 @@
-"""What chat upstreams refuse in a request, as data. The ids are rows of the catalogue of quirks (Q100 to Q112)."""
+"""What an upstream accepts in a request: what `antiphon.translation` goes by.
+
+The ids are rows of the catalogue of quirks.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,6 @@ COMMON_PARAMETERS = EXTRA_PARAMETERS | frozenset(
         "user",
     }
 )
-# OpenAI takes these too; strict servers answer 400 or 422 to names they do not know (Q112).
-OPENAI_PARAMETERS = COMMON_PARAMETERS | {
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "verbosity",
-}
-# Reasoning models of OpenAI answer 400 to these.
-_SAMPLING_PARAMETERS = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"}
 
 
 class ChatRules(Struct, frozen=True, kw_only=True):
@@ -51,6 +44,8 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     ``tool_choices``: ``modes`` means auto, none and required, but no single function; ``auto`` only the first two.
     ``response_format``: the most that the upstream can be held to; what is beyond it, the model is told.
     ``schema_keywords``: the only JSON Schema keywords allowed in parameters; None means all.
+    ``takes`` and ``refuses`` add to `COMMON_PARAMETERS` and take away from them, in this order: strict servers answer
+    400 or 422 to names they do not know.
     """
 
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Q100
@@ -59,7 +54,8 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     merge_users: bool = False  # Q102: roles must alternate
     tool_content: Literal["text", "parts"] = "text"  # Q103
     tool_choices: Literal["all", "modes", "auto"] = "all"  # Q105
-    parameters: frozenset[str] = COMMON_PARAMETERS  # Q106, Q112
+    takes: frozenset[str] = frozenset()  # Q106, Q112
+    refuses: frozenset[str] = frozenset()  # Q106, Q112
     response_format: Literal["json_schema", "json_object", "text"] = "json_schema"  # Q106
     include_usage: bool = True  # Q106: stream_options
     strict_tools: bool = True  # Q106: the `strict` of a function
@@ -73,42 +69,7 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     echo_reasoning: Literal["require", "allow", "forbid"] = "forbid"  # Q70, Q71
     echo_details: bool = False  # Q64: `reasoning_details`, to the upstream they came from
 
-
-DEFAULT_RULES = ChatRules()
-
-# Gemini's schema is a protobuf message: an unknown keyword is an error (LibreChat#13850 probed the list live).
-_GEMINI_KEYWORDS = frozenset(
-    {
-        "anyOf",
-        "description",
-        "enum",
-        "format",
-        "items",
-        "maxItems",
-        "maximum",
-        "minItems",
-        "minimum",
-        "nullable",
-        "properties",
-        "required",
-        "title",
-        "type",
-    }
-)
-
-# By the name of the dialect; what is not here follows the defaults.
-RULES: dict[str, ChatRules] = {
-    "openai-reasoning": ChatRules(
-        max_tokens_key="max_completion_tokens",
-        developer_role="developer",
-        system_messages="keep",
-        parameters=OPENAI_PARAMETERS - _SAMPLING_PARAMETERS,
-    ),
-    "mistral": ChatRules(call_ids="alphanumeric_9", empty_content="empty"),
-    "kimi-k2": ChatRules(call_ids="functions", echo_reasoning="require"),
-    "deepseek": ChatRules(echo_reasoning="require", tool_choices="auto", response_format="json_object"),
-    "llama.cpp": ChatRules(echo_reasoning="allow", system_messages="hoist"),
-    "gemma": ChatRules(system_messages="hoist", merge_users=True),
-    "openrouter": ChatRules(echo_reasoning="allow", echo_details=True),
-    "gemini": ChatRules(schema_keywords=_GEMINI_KEYWORDS, strict_tools=False),
-}
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of the parameters that may be sent."""
+        return (COMMON_PARAMETERS | self.takes) - self.refuses

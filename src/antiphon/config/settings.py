@@ -7,12 +7,10 @@ here too, by `route`, since it depends on settings alone.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +20,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from antiphon.config.dialects import check_entries, read_entries, with_users
+from antiphon.config.files import nearest, read_toml
+from antiphon.dialects import Dialect, Entry, choose
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 
@@ -44,7 +45,8 @@ Seconds = Annotated[float, Meta(gt=0)]
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
-    ``models`` are the names it takes, as `fnmatch` patterns. ``read_timeout_s`` is the longest silence, not the length
+    ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
+    looking for them by its host. ``read_timeout_s`` is the longest silence, not the length
     of an answer: a model that loads its weights says nothing for minutes.
     """
 
@@ -54,6 +56,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: NotEmpty | None = None
     models: tuple[NotEmpty, ...] = ("*",)
     headers: dict[NotEmpty, str] = {}
+    dialect: tuple[NotEmpty, ...] = ()
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 600.0
 
@@ -101,8 +104,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
-    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``seal_keys`` are secrets,
-    the newest first.
+    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``dialects`` are the
+    shipped entries and the user's, in order of precedence. ``seal_keys`` are secrets, the newest first.
     """
 
     upstreams: dict[str, UpstreamSettings]
@@ -116,6 +119,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record: Path | None = None
     replay: Path | None = None
     match: Literal["body", "order"] = "body"
+    dialects: tuple[Entry, ...] = ()
     profile: Profile = "openai"
     reasoning_events: ReasoningEvents = "summary"
     unsupported_tools: UnsupportedTools = "drop"
@@ -140,7 +144,7 @@ class Route(NamedTuple):
 
 
 _SECRET = frozenset({"api_key", "headers", "seal_keys"})
-_TABLES = ("upstreams", "models", "limits", "owners")
+_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
 _SCALARS = (
     *("host", "port", "data_dir", "record", "replay", "match", "no_auth", "forward_auth"),
     *("profile", "reasoning_events", "unsupported_tools"),
@@ -167,6 +171,8 @@ _ALLOWED = {
     "api_key": "text",
     "models": 'a list of names or patterns such as ["llama-*"]',
     "headers": "a table of header names and their values, both text",
+    "dialect": "the id of a dialect, or a list of such; `antiphon dialects` shows them",
+    "dialect_files": 'a list of paths such as ["dialects.toml"]',
     "upstream": "the name of an upstream",
     "model": "the upstream's name for a model",
     "fallbacks": 'a list such as ["upstream/model"]',
@@ -245,12 +251,15 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         raise ConfigError(
             f"{given['record'].source} and {given['replay'].source} exclude each other. Drop one of them."
         )
+    dialects = _dialects(toml)
     upstreams = _upstreams(toml.table("upstreams"), given, env)
+    _check_dialects(upstreams, dialects, toml.path)
     settings = _build(
         Settings,
         {name: given[name] for name in _SCALARS if name in given},
         data_dir=_default_data_dir(env),
         upstreams=upstreams,
+        dialects=dialects,
         models=_models(toml.table("models"), upstreams),
         limits=_build(LimitSettings, toml.table("limits").given(LimitSettings.__struct_fields__)),
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
@@ -259,6 +268,15 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
     )
     _check_access(settings)
     return settings
+
+
+def load_dialects(toml_path: Path | None = None) -> tuple[Entry, ...]:
+    """The shipped dialect entries and the user's, in order of precedence; ``toml_path`` as for `load_settings`.
+
+    Raises:
+        ConfigError: a file is wrong; the message names file, entry and key.
+    """
+    return _dialects(_read_toml(toml_path))
 
 
 def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, _Given]:
@@ -284,23 +302,12 @@ def _read_toml(path: Path | None) -> _Table:
         path = Path(TOML_NAME)
         if not path.exists():
             return _Table(path, {})
-    try:
-        return _Table(path, tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    return _Table(path, read_toml(path))
 
 
 def _check_name(name: str, known: Iterable[str], source: str) -> None:
     if name not in known:
-        raise ConfigError(f"{source} is not a setting. {_nearest(name, known)}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+        raise ConfigError(f"{source} is not a setting. {nearest(name, known)}")
 
 
 def _build(struct: type[Built], given: Mapping[str, _Given], **fields: Any) -> Built:
@@ -369,6 +376,8 @@ def _upstreams(tables: _Table, given: Mapping[str, _Given], env: Mapping[str, st
 
 
 def _upstream(name: str, given: Mapping[str, _Given], env: Mapping[str, str], *, needs_keys: bool) -> UpstreamSettings:
+    if "dialect" in given and isinstance(given["dialect"].value, str):
+        given = {**given, "dialect": given["dialect"]._replace(value=[given["dialect"].value])}
     upstream = _build(UpstreamSettings, given, name=name)
     api_key = upstream.api_key
     if upstream.api_key_env:
@@ -421,9 +430,35 @@ def _models(tables: _Table, upstreams: Mapping[str, UpstreamSettings]) -> dict[s
     return routes
 
 
+def _dialects(toml: _Table) -> tuple[Entry, ...]:
+    """All dialect entries: the shipped ones, those of named files, those that stand in antiphon.toml itself."""
+    paths = toml.values.get("dialect_files", [])
+    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+        raise _refused("dialect_files", _Given(paths, f"{toml.path}: dialect_files"))
+    users: list[Entry] = []
+    for path in paths:
+        users += read_entries(toml.path.parent / os.path.expanduser(path))
+    return with_users([*users, *check_entries(toml.values.get("dialects", []), toml.path)])
+
+
+def _check_dialects(upstreams: Mapping[str, UpstreamSettings], dialects: tuple[Entry, ...], path: Path) -> None:
+    known = {entry.id for entry in dialects} | {entry.id.partition("/")[0] for entry in dialects if entry.match.host}
+    for upstream in upstreams.values():
+        for name in upstream.dialect:
+            if name not in known:
+                hint = nearest(name, sorted(known))
+                raise ConfigError(f"{path}: upstreams.{upstream.name}.dialect: there is no dialect {name!r}. {hint}")
+
+
+def dialect_of(settings: Settings, upstream: str, model: str) -> Dialect:
+    """What is different about a model of an upstream."""
+    asked = settings.upstreams[upstream]
+    return choose(settings.dialects, base_url=asked.base_url, model=model, named=asked.dialect)
+
+
 def _check_upstream(name: str, upstreams: Mapping[str, UpstreamSettings], source: str) -> None:
     if name not in upstreams:
-        raise ConfigError(f"{source}: there is no upstream {name!r}. {_nearest(name, upstreams)}")
+        raise ConfigError(f"{source}: there is no upstream {name!r}. {nearest(name, upstreams)}")
 
 
 def route(settings: Settings, model: str) -> list[Route]:

@@ -1,0 +1,35 @@
+"""What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
+
+from antiphon.config.settings import (
+    LimitSettings,
+    ModelRoute,
+    OwnerSettings,
+    Profile,
+    ReasoningEvents,
+    Route,
+    Settings,
+    UnsupportedTools,
+    UpstreamSettings,
+    dialect_of,
+    hash_key,
+    load_dialects,
+    load_settings,
+    route,
+)
+
+__all__ = [
+    "LimitSettings",
+    "ModelRoute",
+    "OwnerSettings",
+    "Profile",
+    "ReasoningEvents",
+    "Route",
+    "Settings",
+    "UnsupportedTools",
+    "UpstreamSettings",
+    "dialect_of",
+    "hash_key",
+    "load_dialects",
+    "load_settings",
+    "route",
+]

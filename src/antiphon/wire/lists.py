@@ -1,0 +1,82 @@
+"""Lists: which page of one is asked for, and what the page looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Meta, Struct
+
+from antiphon.errors import InvalidRequest
+from antiphon.wire.items import Item
+from antiphon.wire.refusals import refusal
+
+Order = Literal["asc", "desc"]
+Include = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+
+_CHOICES = {"order": get_args(Order), "include": get_args(Include)}
+
+
+class ListQuery(Struct, frozen=True, kw_only=True):
+    """Which page of a list: at most ``limit`` items after the item ``after``, or those right before ``before``.
+
+    ``include`` is checked and changes nothing: items are shown as whole as they were stored.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+    include: tuple[Include, ...] = ()
+
+
+class IncludeQuery(Struct, frozen=True, kw_only=True):
+    """What else an answer shall show; see `ListQuery`."""
+
+    include: tuple[Include, ...] = ()
+
+
+Query = TypeVar("Query", ListQuery, IncludeQuery)
+
+
+def decode_query(query: bytes, shape: type[Query]) -> Query:
+    """The checked query string of a request.
+
+    Raises:
+        InvalidRequest: a parameter is unknown, of the wrong type or out of range.
+    """
+    given: dict[str, Any] = {}
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        name = key.removesuffix("[]")
+        if name == "include":
+            given.setdefault(name, []).append(value)
+        elif name in shape.__struct_fields__:
+            given[name] = value
+        else:
+            raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise refusal(error, given, choices=_CHOICES) from None
+
+
+def item_list(items: Sequence[Item], *, has_more: bool = False) -> dict[str, Any]:
+    """A page of items. OpenAI's document has the ids as strings in any case, so those of an empty page are empty."""
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": items[0]["id"] if items else "",
+        "last_id": items[-1]["id"] if items else "",
+        "has_more": has_more,
+    }

@@ -1,0 +1,228 @@
+"""What refusals teach: each lesson by the words in which upstreams were seen to say it, and what teaches nothing."""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.dialects import ChatRules
+from antiphon.providers.learning import LESSONS, learn
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}, "strict": False}}
+BODY: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {"role": "developer", "content": "be brief"},
+        {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": []},
+        {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "1"}]},
+    ],
+    "stream_options": {"include_usage": True},
+    "max_tokens": 5,
+    "tools": [TOOL],
+    "tool_choice": "required",
+    "parallel_tool_calls": True,
+    "temperature": 0.5,
+    "user": "ada",
+}
+NEW_NAME = {key: value for key, value in BODY.items() if key != "max_tokens"} | {"max_completion_tokens": 5}
+RULES = ChatRules(developer_role="developer", tool_content="parts", echo_reasoning="allow", echo_details=True)
+KEYWORDS = frozenset({"type", "const", "additionalProperties", "$schema"})
+
+
+def openai(message: str, **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None, **fields}}
+
+
+def forbidden(*loc: str) -> dict[str, Any]:
+    return {"type": "extra_forbidden", "loc": ["body", *loc], "msg": "Extra inputs are not permitted", "input": BODY}
+
+
+def taught(answer: Any, body: dict[str, Any] = BODY, status: int = 400, rules: ChatRules = RULES) -> dict[str, Any]:
+    said = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    learned = learn(status, said, body, rules)
+    return learned.rules if learned else {}
+
+
+# The quirk, what the upstream says, what follows.
+SEEN: list[tuple[str, Any, dict[str, Any]]] = [
+    ("Q80", openai("Extra inputs are not permitted, field: 'stream_options'"), {"include_usage": False}),
+    ("Q80", {"detail": [forbidden("stream_options")]}, {"include_usage": False}),
+    ("Q80", b"stream_options is not supported", {"include_usage": False}),
+    (
+        "Q100",
+        openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."),
+        {"max_tokens_key": "max_completion_tokens"},
+    ),
+    (
+        "Q101",
+        openai("developer is not one of ['system', 'assistant', 'user'] - 'messages.0.role'"),
+        {"developer_role": "system"},
+    ),
+    (
+        "Q101",
+        openai('Invalid option: expected one of "user"|"assistant" at "messages[0].role"'),
+        {"developer_role": "system"},
+    ),
+    ("Q102", openai("System message must be at the beginning."), {"system_messages": "hoist"}),
+    (
+        "Q102",
+        openai("Conversation roles must alternate user/assistant/user/assistant/..."),
+        {"system_messages": "hoist", "merge_users": True},
+    ),
+    (
+        "Q103",
+        {"detail": [{"loc": ["body", "messages", 2, "content"], "msg": "str type expected"}]},
+        {"tool_content": "text"},
+    ),
+    ("Q105", openai("Thinking mode does not support this tool_choice"), {"tool_choices": "auto"}),
+    (
+        "Q105",
+        openai("The tool_choice parameter does not support being set to required or object in thinking mode"),
+        {"tool_choices": "auto"},
+    ),
+    ("Q106", openai("Unsupported parameter: 'parallel_tool_calls'"), {"refuses": {"parallel_tool_calls"}}),
+    (
+        "Q106",
+        openai("Unsupported value: 'temperature' does not support 0.5 with this model."),
+        {"refuses": {"temperature"}},
+    ),
+    ("Q106", {"detail": [forbidden("user"), forbidden("temperature")]}, {"refuses": {"user", "temperature"}}),
+    ("Q106", openai("tools.0.function.strict: Extra inputs are not permitted"), {"strict_tools": False}),
+    (
+        "Q107",
+        [
+            openai(
+                "Unknown name \"additionalProperties\" at 'tools[0].function_declarations[0].parameters': Cannot find"
+            )
+        ],
+        {"schema_keywords": KEYWORDS - {"additionalProperties"}},
+    ),
+    (
+        "Q31",
+        {
+            "object": "error",
+            "message": "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
+            "code": "3280",
+        },
+        {"call_ids": "alphanumeric_9"},
+    ),
+    (
+        "Q34",
+        openai("Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40."),
+        {"max_call_id_length": 40},
+    ),
+    (
+        "Q70",
+        openai("The `reasoning_content` in the thinking mode must be passed back to the API."),
+        {"echo_reasoning": "require"},
+    ),
+    (
+        "Q70",
+        openai("thinking is enabled but reasoning_content is missing in assistant tool call message at index 2"),
+        {"echo_reasoning": "require"},
+    ),
+    ("Q70", openai("Missing `reasoning_content` field in the assistant message"), {"echo_reasoning": "require"}),
+    ("Q71", openai("please remove reasoning_content from the messages"), {"echo_reasoning": "forbid"}),
+    ("Q71", {"detail": [forbidden("messages", "1", "reasoning_details")]}, {"echo_details": False}),
+]
+
+
+@pytest.mark.parametrize(("quirk", "answer", "expected"), SEEN)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_teaches_what_it_names_and_nothing_else(
+    quirk: str, answer: Any, expected: dict[str, Any], status: int
+) -> None:
+    learned = learn(
+        status,
+        answer if isinstance(answer, bytes) else json.dumps(answer).encode(),
+        BODY,
+        replace(RULES, schema_keywords=KEYWORDS),
+    )
+    assert learned is not None
+    assert learned.rules == expected
+    assert [lesson.quirk for lesson in learned.lessons] == [quirk]
+
+
+def test_every_lesson_was_seen() -> None:
+    assert {lesson.quirk for lesson in LESSONS} == {quirk for quirk, _, _ in SEEN}
+
+
+def test_a_server_of_the_old_name_teaches_it_even_inside_an_error_within_an_error() -> None:
+    answer = {
+        "object": "error",
+        "message": {"detail": [forbidden("max_completion_tokens")]},
+        "type": "invalid_request_error",
+    }
+    assert taught(answer, NEW_NAME, 422, ChatRules(max_tokens_key="max_completion_tokens")) == {
+        "max_tokens_key": "max_tokens"
+    }
+
+
+def test_several_things_named_at_once_are_learned_at_once() -> None:
+    answer = {"detail": [forbidden("stream_options"), forbidden("parallel_tool_calls")]}
+    assert taught(answer) == {"include_usage": False, "refuses": {"parallel_tool_calls"}}
+
+
+def test_what_was_refused_before_stays_refused() -> None:
+    rules = ChatRules(refuses=frozenset({"seed"}))
+    assert taught(openai("Unknown parameter: 'user'"), rules=rules) == {"refuses": {"seed", "user"}}
+
+
+def test_one_function_alone_is_first_tried_as_any_function() -> None:
+    named = BODY | {"tool_choice": {"type": "function", "function": {"name": "f"}}}
+    answer = openai("tool_choice: unexpected object, string is supported")
+    assert taught(answer, named) == {"tool_choices": "modes"}
+
+
+def test_a_choice_that_goes_without_saying_is_left_out_where_it_is_refused() -> None:
+    answer = openai("deepseek-reasoner does not support this tool_choice")
+    assert taught(answer, BODY | {"tool_choice": "auto"}) == {"refuses": {"tool_choice"}}
+
+
+def test_without_a_list_of_keywords_those_of_json_schema_remain() -> None:
+    answer = openai(
+        "Unknown name \\\"const\\\" at \\'request.tools[0].function_declarations[5].parameters\\': Cannot find"
+    )
+    keywords = taught(answer)["schema_keywords"]
+    assert {"properties", "$ref", "nullable"} < keywords
+    assert "const" not in keywords
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_templates_are_told_of_as_failures_of_the_server_too(status: int) -> None:
+    assert taught(openai("Jinja Exception: System message must be at the beginning."), status=status)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 413, 429, 500, 503])
+def test_other_statuses_teach_nothing(status: int) -> None:
+    assert not taught(openai("Unknown parameter: 'stream_options'"), status=status)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        openai(
+            "'max_tokens' or 'max_completion_tokens' is too large: 4096. This model's maximum context length is 4096"
+        ),
+        openai("max_tokens must be at most 8192"),
+        openai("temperature must be between 0 and 2"),
+        openai("Unsupported parameter: 'seed'"),  # not sent
+        openai("Unsupported parameter: 'response_format'"),
+        openai("Invalid 'messages[1].name'"),
+        openai("Your request was rejected by the safety system. tool_choice"),
+        openai('"auto" tool choice requires --enable-auto-tool-choice'),
+        openai("The user_agent is not supported"),
+        {"detail": [{"msg": "Field required", "loc": ["body", "model"], "input": {"stream_options": {}}}]},
+        b"",
+        b"\xff\xfe",
+        b"<html>stream is unsupported</html>",
+        b"[" * 100_000,
+    ],
+)
+def test_other_words_teach_nothing(answer: Any) -> None:
+    assert taught(answer) == {}
+
+
+def test_what_is_known_already_is_no_lesson() -> None:
+    assert taught(openai("Unknown parameter: stream_options"), rules=ChatRules(include_usage=False)) == {}
