@@ -38,6 +38,11 @@ def main() -> None:
     help="How a replay finds its answers: by equal requests (default), or in recorded order, saying what differs.",
 )
 @click.option(
+    "--repair",
+    type=click.Choice(["auto", "always", "never"]),
+    help="Whether chat completions are mended on their way, or passed through: auto (default) mends where needed.",
+)
+@click.option(
     "--chunk-delay-ms", type=click.FloatRange(min=0), default=0.0, help="Pace of replays whose recording has no timing."
 )
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")

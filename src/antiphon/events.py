@@ -54,6 +54,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+Api = Literal["responses", "chat"]
 RunStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 BlockStatus = Literal["completed", "incomplete"]
 ToolKind = Literal["function", "custom", "mcp", "file_search", "web_search"]
@@ -69,8 +70,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     """A run was accepted. Always the first event.
 
-    ``request`` is the decoded request body without ``input``: items are kept beside the journal, once. ``profile``,
-    ``raw_reasoning`` and ``seal_key`` (the id of the key that seals) say how the run is shown, each time alike.
+    ``api`` is the one the client spoke. ``request`` is the decoded request body: of a response without ``input``, as
+    items are kept beside the journal, once; of a chat completion whole. ``profile``, ``raw_reasoning`` and ``seal_key``
+    (the id of the key that seals) say how a response is shown, each time alike.
     """
 
     run: str
@@ -78,6 +80,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     model: str
     request: dict[str, Any]
     profile: str = "openai"
+    api: Api = "responses"
     raw_reasoning: bool = False
     seal_key: str | None = None
 

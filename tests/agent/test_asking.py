@@ -30,9 +30,10 @@ def user(text: str) -> Item:
 def ask(
     provider: ScriptedProvider, *, items: list[Item] | None = None, retries: int = 1, **request: Any
 ) -> list[ModelEvent]:
-    call = ModelCall(model="m", request=CreateResponse(model="m", **request), items=items or [user("hi")])
+    asked = CreateResponse(model="m", **request)
+    call = ModelCall(model="m", request=asked, items=items or [user("hi")])
     ids = CountingIds()
-    asking = Asking(provider, call, new_interaction=lambda: ids.new("int"), max_format_retries=retries)
+    asking = Asking(provider, call, asked, new_interaction=lambda: ids.new("int"), max_format_retries=retries)
 
     async def main() -> list[ModelEvent]:
         return [event async for batch in asking.events() for event in batch]

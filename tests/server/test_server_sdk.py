@@ -20,6 +20,7 @@ from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.conversations import Conversations
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
 from antiphon.server.serving import Server, listen
 from antiphon.store.sqlite import SqliteStore
@@ -38,7 +39,7 @@ def application(provider: FakeProvider) -> App:
     routes = [
         *Responses(runner, store).routes(),
         *Conversations(store, ids).routes(),
-        *Chat(resolve, ids).routes(),
+        *Chat(runner, Passthrough(resolve, provider, ids), resolve).routes(),
         *Models([provider], resolve, clock).routes(),
     ]
     return App(routes, keys=Keys({hash_key("sk-test"): "tester"}), clock=clock, ids=ids)

@@ -17,6 +17,7 @@ from antiphon.agent.truncation import shortened
 from antiphon.errors import ContextTooLong
 from antiphon.events import Diagnostic, ModelEvent, TextDelta, TurnFailed, TurnFinished, Usage
 from antiphon.providers.base import ModelCall, Provider
+from antiphon.wire.responses import CreateResponse
 
 
 class Asking:
@@ -30,6 +31,7 @@ class Asking:
         self,
         provider: Provider,
         call: ModelCall,
+        request: CreateResponse,
         *,
         new_interaction: Callable[[], str],
         max_calls: int | None = None,
@@ -37,11 +39,12 @@ class Asking:
     ) -> None:
         self._provider = provider
         self._call = call
+        self._request = request
         self._new_interaction = new_interaction
         self._max_calls = max_calls
-        self._format = wanted_format(call.request)
+        self._format = wanted_format(request)
         self._retries_left = max_format_retries
-        self._holds = self._format is not None and not call.request.stream
+        self._holds = self._format is not None and not request.stream
         self._shown = False
         self._usage: Usage | None = None  # of answers that were asked again
 
@@ -64,7 +67,7 @@ class Asking:
                     yield shown
 
     async def _answer(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
-        gate = ToolGate(call.request, max_calls=self._max_calls)
+        gate = ToolGate(self._request, max_calls=self._max_calls)
         async with aclosing(self._provider.stream(call)) as batches:
             async for batch in batches:
                 yield gate.let_through(batch)
@@ -82,7 +85,7 @@ class Asking:
     def _with_less(
         self, call: ModelCall, failed: TurnFailed, shown: list[ModelEvent]
     ) -> tuple[ModelCall | None, list[ModelEvent]]:
-        too_long = failed.error.code == ContextTooLong.code and call.request.truncation == "auto"
+        too_long = failed.error.code == ContextTooLong.code and self._request.truncation == "auto"
         items = shortened(call.items) if too_long and not self._shown else None
         if items is None:
             return None, shown

@@ -85,6 +85,7 @@ class Journal:
     async def _write_end(self, finished: RunFinished) -> None:
         if self._store is not None:
             pending = self.events[self._committed :]
-            items = output_items(self.events, self._run)
+            # A chat has no items: its messages are read out of the journal.
+            items = output_items(self.events, self._run) if self._started.api == "responses" else []
             await self._store.finish(self._owner, self._run, pending, finished, output_items=items)
             self._committed = len(self.events)

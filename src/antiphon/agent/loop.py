@@ -30,6 +30,7 @@ from antiphon.events import (
     BARRIERS,
     ApprovalRequested,
     ErrorInfo,
+    ModelEvent,
     RunEvent,
     RunFinished,
     RunStarted,
@@ -42,6 +43,7 @@ from antiphon.events import (
 )
 from antiphon.providers.base import ModelCall, Provider
 from antiphon.rendering.items import output_items
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 _BARRIERS = frozenset(BARRIERS)
@@ -70,7 +72,7 @@ class Loop:
         self,
         *,
         run: str,
-        request: CreateResponse,
+        request: CreateResponse | CreateChatCompletion,
         items: list[Item],
         targets: Sequence[Target],
         journal: Journal,
@@ -186,21 +188,28 @@ class Loop:
             authorization=self._authorization,
         )
         yield [started]
-        asking = Asking(
-            target.provider,
-            call,
-            new_interaction=lambda: self._ids.new("int"),
-            max_calls=self._calls_left(),
-            max_format_retries=self._limits.max_format_retries,
-        )
-        async with aclosing(asking.events()) as batches:
+        async with aclosing(self._answer(target.provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
                 yield [*batch]
 
-    def _calls_left(self) -> int | None:
+    def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
+        request = call.request
+        if not isinstance(request, CreateResponse):
+            return provider.stream(call)  # a chat completion's limits are the upstream's to keep
+        asking = Asking(
+            provider,
+            call,
+            request,
+            new_interaction=lambda: self._ids.new("int"),
+            max_calls=self._calls_left(request),
+            max_format_retries=self._limits.max_format_retries,
+        )
+        return asking.events()
+
+    def _calls_left(self, request: CreateResponse) -> int | None:
         """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
-        started, maximum = self._journal.events[0], self._request.max_tool_calls
+        started, maximum = self._journal.events[0], request.max_tool_calls
         if maximum is None or not isinstance(started, RunStarted) or started.profile != "open-responses":
             return None
         return max(0, maximum - sum(isinstance(event, ToolCallStarted) for event in self._journal.events))

@@ -18,6 +18,7 @@ from antiphon.rendering.items import output_items
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store
 from antiphon.store.references import resolved
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.items import check_outputs
 from antiphon.wire.responses import CreateResponse, conversation_of, input_items
 
@@ -98,8 +99,47 @@ class Runner:
             journal=journal,
             clock=self._clock,
             ids=self._ids,
-            limits=_limits(self._limits, request, len(targets)),
+            limits=_limits(self._limits, len(targets), max_tool_calls=request.max_tool_calls),
             tools=self._tools,
+            authorization=authorization,
+        )
+        try:
+            async with aclosing(loop.events()) as events:
+                async for batch in events:
+                    yield batch
+        finally:
+            if self._on_ended is not None:
+                self._on_ended(journal.events)
+
+    async def complete(
+        self, owner: str, request: CreateChatCompletion, *, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in the run of a chat completion; see `run`. It is stored only if ``store`` says so.
+
+        Tools are the client's, as the chat API has no others.
+
+        Raises, before the first batch:
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        targets = self._resolve(request.model)
+        started = RunStarted(
+            run=self._ids.new("chatcmpl"),
+            created_at_s=int(self._clock.now_s()),
+            model=request.model,
+            request=request.raw,
+            api="chat",
+        )
+        store = self._store if request.store else None
+        journal = Journal(store, owner, started, parent=None, input_items=[])
+        loop = Loop(
+            run=started.run,
+            request=request,
+            items=[],
+            targets=targets,
+            journal=journal,
+            clock=self._clock,
+            ids=self._ids,
+            limits=_limits(self._limits, len(targets)),
             authorization=authorization,
         )
         try:
@@ -117,8 +157,8 @@ class Runner:
         process that has the store to itself.
         """
         unfinished = await self._store.unfinished()
-        for owner, run in ((left.owner, left.run) for left in unfinished):
-            events = await self._store.events(owner, run)
+        for owner, run, api in ((left.owner, left.run, left.api) for left in unfinished):
+            events = await self._store.events(owner, run, api=api)
             machine = Machine()
             machine.feed_all(events)
             error = ErrorInfo(code="interrupted", message="The server stopped while this response was being made.")
@@ -128,9 +168,10 @@ class Runner:
         return len(unfinished)
 
 
-def _limits(limits: Limits, request: CreateResponse, targets: int) -> Limits:
+def _limits(limits: Limits, targets: int, *, max_tool_calls: int | None = None) -> Limits:
     """Every fallback is tried at least once; a request may lower the number of tool calls."""
-    calls = limits.max_tool_calls if request.max_tool_calls is None else request.max_tool_calls
     return msgspec.structs.replace(
-        limits, max_attempts=max(limits.max_attempts, targets), max_tool_calls=min(limits.max_tool_calls, calls)
+        limits,
+        max_attempts=max(limits.max_attempts, targets),
+        max_tool_calls=min(limits.max_tool_calls, max_tool_calls or limits.max_tool_calls),
     )

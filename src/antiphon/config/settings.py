@@ -42,12 +42,15 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+Repair = Literal["auto", "always", "never"]
+
+
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
     ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
-    looking for them by its host. ``read_timeout_s`` is the longest silence, not the length
-    of an answer: a model that loads its weights says nothing for minutes.
+    looking for them by its host. ``repair`` is that of `Settings`, if None. ``read_timeout_s`` is the longest silence,
+    not the length of an answer: a model that loads its weights says nothing for minutes.
     """
 
     name: str
@@ -57,6 +60,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[NotEmpty, ...] = ("*",)
     headers: dict[NotEmpty, str] = {}
     dialect: tuple[NotEmpty, ...] = ()
+    repair: Repair | None = None
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 600.0
 
@@ -104,8 +108,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
-    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``dialects`` are the
-    shipped entries and the user's, in order of precedence. ``seal_keys`` are secrets, the newest first.
+    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``repair`` is about chat
+    completions: whether they are passed through as bytes (``never``), or read, mended and written again (``always``);
+    ``auto`` does that only where it is needed. ``dialects`` are the shipped entries and the user's, in order of
+    precedence. ``seal_keys`` are secrets, the newest first.
     """
 
     upstreams: dict[str, UpstreamSettings]
@@ -119,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record: Path | None = None
     replay: Path | None = None
     match: Literal["body", "order"] = "body"
+    repair: Repair = "auto"
     dialects: tuple[Entry, ...] = ()
     profile: Profile = "openai"
     reasoning_events: ReasoningEvents = "summary"
@@ -146,7 +153,7 @@ class Route(NamedTuple):
 _SECRET = frozenset({"api_key", "headers", "seal_keys"})
 _TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
 _SCALARS = (
-    *("host", "port", "data_dir", "record", "replay", "match", "no_auth", "forward_auth"),
+    *("host", "port", "data_dir", "record", "replay", "match", "repair", "no_auth", "forward_auth"),
     *("profile", "reasoning_events", "unsupported_tools"),
 )
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
@@ -170,6 +177,7 @@ _ALLOWED = {
     "api_key_env": "the name of an environment variable",
     "api_key": "text",
     "models": 'a list of names or patterns such as ["llama-*"]',
+    "repair": "'auto', 'always' or 'never'",
     "headers": "a table of header names and their values, both text",
     "dialect": "the id of a dialect, or a list of such; `antiphon dialects` shows them",
     "dialect_files": 'a list of paths such as ["dialects.toml"]',

@@ -31,6 +31,32 @@ class Dialect(Struct, frozen=True, kw_only=True):
     requests: ChatRules = ChatRules()
     entries: tuple[str, ...] = ()
 
+    @property
+    def needs_repair(self) -> bool:
+        """Whether a client that speaks OpenAI's chat API may fail at it: something is refused, or comes otherwise.
+
+        That more is taken, or reasoning comes under another name, is no obstacle. Of OpenAI's own servers nothing is:
+        their entries are for requests of the Responses API, a client's chat request is made for them.
+        """
+        if all(entry.partition("/")[0] in _OF_OPENAI for entry in self.entries):
+            return False
+        return _differs(self.answers, OPENAI.answers) or _differs(self.requests, OPENAI.requests)
+
+
+# Families of entries of servers that OpenAI's clients are made for.
+_OF_OPENAI = frozenset({"openai", "azure"})
+# Fields that refuse nothing a client of OpenAI sends, and change nothing that it reads; of others, such values.
+_HARMLESS = frozenset({"reasoning_fields", "takes", "echo_details", "developer_role", "max_tokens_key"})
+_HARMLESS_VALUES = frozenset({("echo_reasoning", "allow"), ("system_messages", "keep")})
+
+
+def _differs(rules: Struct, plain: Struct) -> bool:
+    found = {name: getattr(rules, name) for name in rules.__struct_fields__ if name not in _HARMLESS}
+    return any(
+        value != getattr(plain, name) and not (isinstance(value, str) and (name, value) in _HARMLESS_VALUES)
+        for name, value in found.items()
+    )
+
 
 OPENAI = Dialect()
 

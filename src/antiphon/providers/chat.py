@@ -21,7 +21,9 @@ from antiphon.providers.learning import Learned, learn
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import to_chat
+from antiphon.translation.chat_requests import chat_to_chat
 from antiphon.transport import HttpRequest, HttpResponse, Transport
+from antiphon.wire.responses import CreateResponse
 
 # How long the end of a finished stream is waited for, so that its connection can be used again.
 _DRAIN_S = 0.02
@@ -85,7 +87,7 @@ class ChatProvider:
                 turn=call.turn,
                 dialect=dialect,
                 offered=chat.offered,
-                n=1,
+                n=chat.body.get("n", 1),
                 used_call_ids=[item["call_id"] for item in call.items if item.get("type") in _CALLS],
                 max_event_bytes=self._max_event_bytes,
             )
@@ -101,7 +103,7 @@ class ChatProvider:
         learned: dict[str, Any] = {}
         told: list[ModelEvent] = []
         for lessons_left in range(_MAX_LESSONS, -1, -1):
-            chat = to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=self.name)
+            chat = _translated(call, dialect, self.name)
             try:
                 response = await self._send(call, chat)
                 if response.status == 200:
@@ -154,10 +156,19 @@ class ChatProvider:
             raise InvalidEvent(f"The upstream {self.name!r} answered /models with something else: {error}") from error
 
     async def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpResponse:
         """Send bytes as they are; see `antiphon.providers.base.Provider.forward`."""
-        request = self._request(method, path, body, interaction=interaction, authorization=authorization)
+        request = self._request(
+            method, path, body, interaction=interaction, more_headers=headers, authorization=authorization
+        )
         return await self._transport.send(request)
 
     async def close(self) -> None:
@@ -165,20 +176,34 @@ class ChatProvider:
         await self._transport.close()
 
     def _request(
-        self, method: str, path: str, body: bytes = b"", *, interaction: str = "", authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        interaction: str = "",
+        more_headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpRequest:
-        headers = [("accept", "application/json, text/event-stream"), ("user-agent", f"antiphon/{__version__}")]
+        headers = {"accept": "application/json, text/event-stream", "user-agent": f"antiphon/{__version__}"}
         if body:
-            headers.append(("content-type", "application/json"))
+            headers["content-type"] = "application/json"
+        headers.update(more_headers)
         if key := authorization or self._authorization:
-            headers.append(("authorization", key))
+            headers["authorization"] = key
         return HttpRequest(
             method=method,
             url=self._base_url + path,
-            headers=(*headers, *self._headers),
+            headers=(*headers.items(), *self._headers),
             body=body,
             interaction=interaction,
         )
+
+
+def _translated(call: ModelCall, dialect: Dialect, upstream: str) -> ChatCall:
+    if isinstance(call.request, CreateResponse):
+        return to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
+    return chat_to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
 
 
 async def _assemble(assembler: ChatAssembler, response: HttpResponse) -> AsyncGenerator[list[ModelEvent], None]:

@@ -6,7 +6,7 @@ chunk is one ASGI message, with nothing between the handler and the server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 import msgspec
@@ -105,6 +105,10 @@ class Exchange:
     def header(self, name: bytes) -> str | None:
         """The first value of a header, or None; ``name`` in lower case."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
+
+    def headers(self) -> Iterator[tuple[str, str]]:
+        """All headers, names in lower case."""
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._scope["headers"])
 
     async def body(self) -> bytes:
         """The request's body, whole.

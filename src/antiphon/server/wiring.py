@@ -14,7 +14,7 @@ from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
-from antiphon.config import OwnerSettings, Settings, dialect_of, route
+from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
@@ -25,8 +25,10 @@ from antiphon.server.chat import Chat
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
+from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
@@ -83,20 +85,32 @@ async def open_app(
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())
+        forward_auth = settings.forward_auth
+        passthrough = Passthrough(
+            resolve,
+            next(iter(providers.values())),
+            ids,
+            forward_auth=forward_auth,
+            on_call=metrics.call_passed_on,
+        )
+        chat = Chat(runner, passthrough, resolve, repair_of=partial(_repair, settings), forward_auth=forward_auth)
         profiles = _profiles(settings, ids)
+        responses = Responses(
+            runner,
+            store,
+            forward_auth=forward_auth,
+            profiles=profiles,
+            unsupported_tools=settings.unsupported_tools,
+        )
         app = App(
             [
-                *Responses(
-                    runner,
-                    store,
-                    forward_auth=settings.forward_auth,
-                    profiles=profiles,
-                    unsupported_tools=settings.unsupported_tools,
-                ).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
+                *responses.routes(),
+                *StoredChats(store).routes(),
+                *chat.routes(),
                 *Conversations(store, ids, profiles=profiles).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
                 *metrics.routes(),
+                *passthrough.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
@@ -182,6 +196,15 @@ def _profiles(settings: Settings, ids: Ids) -> Profiles:
     keyring = open_keyring(settings.seal_keys, settings.data_dir, new_secret=ids.new("seal") + ids.new(""))
     default = OwnerSettings(profile=settings.profile, reasoning_events=settings.reasoning_events)
     return Profiles(default, owners=settings.owners, keyring=keyring)
+
+
+def _repair(settings: Settings, target: Target) -> Repair:
+    """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
+    name = target.provider.name
+    wanted = settings.upstreams[name].repair or settings.repair
+    if wanted == "auto" and dialect_of(settings, name, target.model).needs_repair:
+        return "always"
+    return wanted
 
 
 def _limits(settings: Settings) -> Limits:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.lists import ListQuery
 from antiphon.wire.responses import Item
@@ -25,6 +25,14 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
 
     owner: str
     run: str
+    api: Api = "responses"
+
+
+class StoredChat(msgspec.Struct, frozen=True):
+    """A chat completion that was stored: its journal, and what the client has written on it since."""
+
+    events: list[RunEvent]
+    metadata: dict[str, str]
 
 
 class ConversationHistory(NamedTuple):
@@ -43,7 +51,10 @@ class ItemPage(NamedTuple):
 
 
 class Store(Protocol):
-    """Durable memory of runs, and of conversations beside them."""
+    """Durable memory of runs, and of conversations beside them.
+
+    A run of one API is not there for the other: ``api`` says whose runs are meant.
+    """
 
     @property
     def conversations(self) -> Conversations:
@@ -92,7 +103,7 @@ class Store(Protocol):
         """
         ...
 
-    async def events(self, owner: str, run: str) -> list[RunEvent]:
+    async def events(self, owner: str, run: str, *, api: Api = "responses") -> list[RunEvent]:
         """The journal of a run, whole.
 
         Raises:
@@ -128,7 +139,7 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, owner: str, run: str) -> None:
+    async def delete(self, owner: str, run: str, *, api: Api = "responses") -> None:
         """Forget a run: its journal goes at once.
 
         Its items stay only as long as a later run builds on them; those that a conversation shows stay with that.
@@ -136,6 +147,39 @@ class Store(Protocol):
         Raises:
             NotFound: no such run for this owner, or it was deleted before.
             Conflict: the run has not ended.
+        """
+        ...
+
+    async def chat(self, owner: str, run: str) -> StoredChat:
+        """One stored chat completion.
+
+        Raises:
+            NotFound: no such chat completion for this owner, it was deleted, or it has no answer (yet).
+        """
+        ...
+
+    async def chats(
+        self,
+        owner: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[StoredChat]:
+        """Stored chat completions in order of arrival: those after the run ``after`` that have all of ``metadata``.
+
+        Raises:
+            NotFound: ``after`` is no chat completion of this owner.
+        """
+        ...
+
+    async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
+        """Write on a stored chat completion, over what was written there.
+
+        Raises:
+            NotFound: no such chat completion for this owner, or it was deleted.
         """
         ...
 

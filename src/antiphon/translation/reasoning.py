@@ -40,6 +40,19 @@ def echo_of(item: Item, rules: ChatRules, notes: Notes, *, upstream: str | None 
     return Echo(kept.field if kept.field in _FIELDS else _FIELDS[0], text, details)
 
 
+def echo_of_message(message: dict[str, Any], rules: ChatRules, notes: Notes) -> Echo | None:
+    """What of the reasoning on a client's own assistant message goes back to the upstream, or None."""
+    field = next((name for name in _FIELDS if isinstance(message.get(name), str) and message[name]), None)
+    details = message.get("reasoning_details")
+    details = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    if field is None and not details:
+        return None
+    if rules.echo_reasoning == "forbid":
+        notes.add("Q71", seen="reasoning of an earlier turn", done="not echoed: this upstream does not take it")
+        return None
+    return Echo(field or _FIELDS[0], message[field] if field else "", details if rules.echo_details else [])
+
+
 def _kept(item: Item, notes: Notes) -> Reasoning:
     """What we wrote down when the item was made: beside it in the store, or taken out of its seal at the door."""
     private = item.get(PRIVATE)
