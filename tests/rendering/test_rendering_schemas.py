@@ -1,53 +1,17 @@
 """What is rendered is what both OpenAPI documents describe: OpenAI's, and the stricter one of Open Responses."""
 
-import functools
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 from event_sequences import SEALER, few, plain_requests, requests, runs
 from hypothesis import given
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from msgspec.structs import replace
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 from antiphon.events import Event
 from antiphon.rendering.responses import ResponsesRenderer
-
-SPEC = Path(__file__).parents[3] / "shared" / "spec"
-DOCUMENTS = {"openai": "openai-2.3.0.openapi.json", "open-responses": "openresponses-2026-04-24.openapi.json"}
+from openapi_documents import DOCUMENTS, SPEC, complaint
 
 pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"no OpenAPI documents at {SPEC}")
-
-
-@functools.cache
-def schemas(profile: str) -> tuple[dict[str, str], "Registry[Any]"]:
-    """Names of event schemas by the event's type, and the document to find them in."""
-    document = json.loads((SPEC / DOCUMENTS[profile]).read_text())
-    names = {
-        schema["properties"]["type"]["enum"][0]: name
-        for name, schema in document["components"]["schemas"].items()
-        if not name.startswith("Beta")
-        and {"sequence_number", "type"} <= set(schema.get("properties", {}))
-        and "enum" in schema["properties"]["type"]
-    }
-    return names, Registry().with_resource("urn:doc", DRAFT202012.create_resource(document))
-
-
-@functools.cache
-def validator(profile: str, schema: str) -> Draft202012Validator:
-    return Draft202012Validator({"$ref": f"urn:doc#/components/schemas/{schema}"}, registry=schemas(profile)[1])
-
-
-def complaint(profile: str, event: dict[str, Any]) -> str | None:
-    name = schemas(profile)[0].get(event["type"])
-    if name is None:
-        return f"the {profile} document has no event {event['type']}"
-    error = best_match(validator(profile, name).iter_errors(event))
-    return error and f"{event['type']}: {error.json_path}: {error.message}"
 
 
 def functions_only(events: list[Event]) -> bool:

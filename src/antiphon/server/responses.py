@@ -15,7 +15,7 @@ from antiphon.events import RunEvent, RunFinished
 from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
-from antiphon.server.errors import from_failed_run
+from antiphon.server.errors import from_failed_run, unknown_previous
 from antiphon.server.exchange import Exchange
 from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
@@ -102,14 +102,7 @@ class Responses:
             try:
                 first = await anext(batches)
             except NotFound as error:
-                if error.kind != "response":
-                    raise
-                # OpenAI's status and code: it is the request that is wrong, its URL is not.
-                raise InvalidRequest(
-                    f"Previous response with id {error.id!r} not found.",
-                    param="previous_response_id",
-                    code="previous_response_not_found",
-                ) from error
+                raise unknown_previous(error) from error
             last = first[-1]
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))

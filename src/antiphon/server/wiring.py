@@ -22,6 +22,7 @@ from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
@@ -105,6 +106,7 @@ async def open_app(
         app = App(
             [
                 *responses.routes(),
+                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
                 *StoredChats(store).routes(),
                 *chat.routes(),
                 *Conversations(store, ids, profiles=profiles).routes(),
