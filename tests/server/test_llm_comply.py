@@ -1,0 +1,36 @@
+"""The suite llm-comply, in full, against the server as it is served."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chat_upstream import ChatUpstream
+from whole_server import served
+
+COMMAND = shutil.which("llm-comply", path=str(Path(sys.executable).parent))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(COMMAND is None, reason="llm-comply is not installed: uv sync --group suites"),
+]
+
+
+@pytest.mark.parametrize("suite", ["open-responses", "openai-chat"])
+@pytest.mark.parametrize("profile", ["openai", "open-responses"])
+def test_the_suite_passes(suite: str, profile: str, tmp_path: Path) -> None:
+    # Its test of reasoning goes by the model's name.
+    arguments = ["--model", "gpt-5-scripted", "--format", suite, "--verbose"]
+    with served(ChatUpstream(), tmp_path, profile=profile, repair="always") as url:
+        done = subprocess.run(
+            [str(COMMAND), "--base-url", url, "--api-key", "none", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout
+    passed, _, total = done.stdout.partition("Results: ")[2].partition(" ")[0].partition("/")
+    assert passed == total
+    assert int(total) >= 9
