@@ -1,5 +1,6 @@
 """Streams to begin with, and ways to damage them: what a fuzzer does to a recording."""
 
+import contextlib
 import functools
 import random
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from assembly_streams import STOP, call, calls, chunk, sse
 
 from antiphon.cassettes import read
 from antiphon.cassettes.endpoints import endpoint
+from antiphon.errors import CassetteError
 
 RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
 
@@ -23,27 +25,38 @@ SMALL = [
         calls(call(0, args='"Paris"}'), call(None, "c", "read_file", {"path": "p"})),
         chunk(finish="tool_calls", usage={"prompt_tokens": 1, "completion_tokens": 2}),
     ),
-    sse(chunk({"refusal": "No"}), chunk({"annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]}), STOP),
-    sse(chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "a"}]})),
+    sse(
+        chunk({"refusal": "No"}), chunk({"annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]}), STOP
+    ),
+    sse(
+        chunk(
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
+                    {"type": "text", "text": "a"},
+                ]
+            }
+        )
+    ),
     sse(chunk({"function_call": {"name": "f", "arguments": "{}"}}), chunk(finish="function_call")),
     sse(chunk({"content": "a"}), {"error": {"message": "quota", "code": 429}, "choices": []}, done=False),
     b'event: error\ndata: {"error":{"message":"m","code":"tool_use_failed","failed_generation":"<x>"}}\n\n',
     msgspec.json.encode({"choices": [{"message": {"content": "a", "tool_calls": [call(0, "a", "f", "{}")]}}]}),
     b'[{"error":{"code":503,"message":"overloaded","details":[{"retryDelay":"7s"}]}}]',
     b"<html><body>502 from 10.0.0.1</body></html>",
-]  # fmt: skip
+]
 
 
 @functools.cache
 def recorded(path: Path = RECORDINGS) -> list[bytes]:
     """The bodies of the chat answers in a folder of recordings."""
-    files = sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".json"})
-    return [
-        interaction.response.body
-        for file in files
-        for interaction in read(file)
-        if interaction.response and endpoint(interaction) == "/chat/completions"
-    ]
+    bodies = []
+    for file in sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".json"}):
+        with contextlib.suppress(CassetteError):  # not every file there is a recording
+            for interaction in read(file):
+                if interaction.response and endpoint(interaction) == "/chat/completions":
+                    bodies.append(interaction.response.body)
+    return bodies
 
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -135,10 +148,28 @@ _KEYS = (
     "delta",
 )
 _VALUES = (
-    *(b"null", b"true", b"0", b"-1", b"1.5", b"9223372036854775808", b"1" * 400, b"1e308", b"1e999", b'""', b"[]", b"{}"),
+    *(
+        b"null",
+        b"true",
+        b"0",
+        b"-1",
+        b"1.5",
+        b"9223372036854775808",
+        b"1" * 400,
+        b"1e308",
+        b"1e999",
+        b'""',
+        b"[]",
+        b"{}",
+    ),
     *(b'"x"', b'"{}"', b'"{\\"a\\":1}{\\"a\\":2}"', b'"\\ud800"', b'"\\u0000"', b"[null]", b'[{"type":1}]', b'{"":{}}'),
-    *(b"[" * 200 + b"]" * 200, b'{"a":' * 127 + b"1" + b"}" * 127, b"[" * 2000 + b"]" * 2000, b'"' + b"x" * 5000 + b'"'),
-)  # fmt: skip
+    *(
+        b"[" * 200 + b"]" * 200,
+        b'{"a":' * 127 + b"1" + b"}" * 127,
+        b"[" * 2000 + b"]" * 2000,
+        b'"' + b"x" * 5000 + b'"',
+    ),
+)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

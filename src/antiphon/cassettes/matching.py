@@ -133,8 +133,12 @@ class Difference(msgspec.Struct, frozen=True):
     recorded: Any
     sent: Any
 
+    def excerpts(self) -> tuple[str, str]:
+        """Both values as JSON, shortened to where they begin to differ."""
+        return _excerpts(self.recorded, self.sent)
+
     def __str__(self) -> str:
-        recorded, sent = _excerpts(self.recorded, self.sent)
+        recorded, sent = self.excerpts()
         return f"{self.path}: recorded {recorded}, sent {sent}"
 
 
@@ -156,6 +160,13 @@ def _differ(recorded: Request, sent: Request, recorded_body: Any, sent_body: Any
     if recorded_name != name:
         found.append(Difference("url", recorded_name, name))
     _compare("$", recorded_body, sent_body, found)
+    return found
+
+
+def compare(recorded: Any, sent: Any) -> list[Difference]:
+    """Where two JSON values differ."""
+    found: list[Difference] = []
+    _compare("$", recorded, sent, found)
     return found
 
 
