@@ -23,7 +23,9 @@ async def whole_app(
     env = {"ANTIPHON_API_KEYS": keys, "ANTIPHON_SEAL_KEYS": seal_keys}
     toml = data_dir / "antiphon.toml"
     toml.touch()
-    settings = load_settings({"upstream": "http://upstream.invalid/v1", "data_dir": str(data_dir), **flags}, env, toml)
+    if "[upstreams." not in toml.read_text():
+        flags["upstream"] = "http://upstream.invalid/v1"
+    settings = load_settings({"data_dir": str(data_dir), **flags}, env, toml)
     with mock.patch.object(wiring, "_live", return_value=upstream):
         async with wiring.open_app(settings) as app:
             yield app
