@@ -100,8 +100,8 @@ def test_a_malformed_request_is_refused_and_nothing_is_lost(name: str, tmp_path:
         async with whole_app(upstream, tmp_path) as app:
             made = (await ask(app, "POST", "/v1/responses", HI)).json
             for path in ("/v1/responses", "/v1/responses/compact"):
-                if path.endswith("compact") and status != 413 and param not in (None, "model"):
-                    continue
+                if path.endswith("compact") and (status == 404 or param not in (None, "model")):
+                    continue  # it has fewer parameters
                 reply = await ask(app, "POST", path, encoded(body))
                 assert (reply.status, reply.headers["content-type"]) == (status, "application/json"), reply.body
                 assert reply.error["type"] == "invalid_request_error"
