@@ -382,7 +382,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
     values = {"PORT": "1", "NO_AUTH": "true", "FORWARD_AUTH": "true", "MATCH": "order", "UPSTREAM": "http://u"}
     values |= {"PROFILE": "open-responses", "REASONING_EVENTS": "raw", "UNSUPPORTED_TOOLS": "refuse"}
-    values["REPAIR"] = "never"
+    values |= {"REPAIR": "never", "ON_INTERRUPTION": "fail"}
     documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV", "SEAL_KEYS"}
     assert documented == {*values, "HOST", "DATA_DIR", "RECORD"}
     before = load_settings({"upstream": URL}, {})

@@ -101,6 +101,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: Count = 1
     max_format_retries: Annotated[int, Meta(ge=0)] = 1
     timeout_s: Seconds = 3600.0
+    max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
     max_event_bytes: Count = DEFAULT_MAX_EVENT_BYTES
 
@@ -125,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record: Path | None = None
     replay: Path | None = None
     match: Literal["body", "order"] = "body"
+    on_interruption: Literal["retry", "fail"] = "retry"
     repair: Repair = "auto"
     dialects: tuple[Entry, ...] = ()
     profile: Profile = "openai"
@@ -153,8 +155,8 @@ class Route(NamedTuple):
 _SECRET = frozenset({"api_key", "headers", "seal_keys"})
 _TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
 _SCALARS = (
-    *("host", "port", "data_dir", "record", "replay", "match", "repair", "no_auth", "forward_auth"),
-    *("profile", "reasoning_events", "unsupported_tools"),
+    *("host", "port", "data_dir", "record", "replay", "match", "repair", "on_interruption"),
+    *("no_auth", "forward_auth", "profile", "reasoning_events", "unsupported_tools"),
 )
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
@@ -171,6 +173,7 @@ _ALLOWED = {
     "record": "a path",
     "replay": "a path",
     "match": "'body' or 'order'",
+    "on_interruption": "'retry' or 'fail'",
     "no_auth": "true or false",
     "forward_auth": "true or false",
     "base_url": "a URL such as http://localhost:8080/v1",
@@ -194,6 +197,7 @@ _ALLOWED = {
     "profile": "'openai' or 'open-responses'",
     "reasoning_events": "'summary' or 'raw'",
     "unsupported_tools": "'drop' or 'refuse'",
+    "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
 }

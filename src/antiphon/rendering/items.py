@@ -9,8 +9,8 @@ Items may be open side by side (parallel calls). Their order is the order of the
 follow each other are parts of one message, so a message is closed by whatever follows it, not by its last part.
 
 Stored items may carry one private member, `PRIVATE`: what the upstream that made them wants to see again, and nobody
-else may see: on a reasoning item {"field", "details", "upstream"}, on a call {"provider_data", "upstream"}, empty ones
-left out. `public` takes it off.
+else may see: on a reasoning item {"field", "details", "upstream"}, on a call {"provider_data", "upstream"}, on any of
+them {"abandoned"}, empty ones left out. `public` takes it off.
 """
 
 from __future__ import annotations
@@ -120,6 +120,8 @@ class ItemBuilder:
         self._open = _OpenBlocks()
         self._message: _OpenItem | None = None  # the message that text would still be added to
         self._calls: dict[str, tuple[CallShape, str]] = {}
+        self._turn_began = 0  # the index of the turn's first item
+        self._turn_failed = False
         self._name(run)
         self.handlers: Handlers = {
             RunStarted: self.run_started,
@@ -140,7 +142,7 @@ class ItemBuilder:
             ToolCallCompleted: self._call_answered,
             ToolCallFailed: self._call_answered,
             TurnFinished: self.settle,
-            TurnFailed: self.settle,
+            TurnFailed: self._failed,
             RunFinished: self.settle,
         }
 
@@ -159,7 +161,15 @@ class ItemBuilder:
 
     def _turn_started(self, event: TurnStarted) -> None:
         self.settle()
+        if self._turn_failed:
+            for item in self.items[self._turn_began :]:
+                _keep(item, **item.get(PRIVATE, {}), abandoned=True)
+        self._turn_began, self._turn_failed = len(self.items), False
         self._upstream = event.upstream
+
+    def _failed(self, _: TurnFailed) -> None:
+        self.settle()
+        self._turn_failed = True
 
     def settle(self, _: object = None) -> None:
         """Close what is still open, blocks as incomplete: the turn is over, or a crash ended it."""
@@ -396,6 +406,11 @@ def output_items(events: Iterable[RunEvent], run: str) -> list[Item]:
 def public(item: Item) -> Item:
     """The item as clients see it: without its private member."""
     return {name: value for name, value in item.items() if name != PRIVATE}
+
+
+def is_abandoned(item: Item) -> bool:
+    """Whether a stored item is of a turn that failed and was asked again: it was shown, and no model must see it."""
+    return bool(item.get(PRIVATE, {}).get("abandoned"))
 
 
 def _keep(item: Item, **private: Any) -> None:

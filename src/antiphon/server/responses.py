@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from starlette.routing import Route
 
@@ -22,7 +22,7 @@ from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
 from antiphon.wire.lists import ListQuery, decode_query, item_list
 from antiphon.wire.parameters import refuse_unserved
-from antiphon.wire.responses import CreateResponse, decode_request, input_items
+from antiphon.wire.responses import CreateResponse, RetrieveQuery, decode_request, input_items
 from antiphon.wire.sealed import Sealer, opened
 
 
@@ -54,6 +54,7 @@ class Responses:
             route("POST", "/v1/responses", self.create),
             route("GET", "/v1/responses/{response_id}", self.retrieve),
             route("DELETE", "/v1/responses/{response_id}", self.delete),
+            route("POST", "/v1/responses/{response_id}/cancel", self.cancel),
             route("GET", "/v1/responses/{response_id}/input_items", self.list_input_items),
         ]
 
@@ -62,30 +63,47 @@ class Responses:
         request = decode_request(await exchange.body())
         shown = self._profiles.shown(exchange)
         self._admit(exchange, request, shown)
-        await while_connected(exchange, self._run(exchange, request, shown))
+        work = self._run_in_background if request.background else self._run
+        await while_connected(exchange, work(exchange, request, shown))
 
     def _admit(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
         """Refuse what is not served; open what was sealed for this owner."""
-        if request.background:
-            raise InvalidRequest("Background responses are not supported yet.", param="background")
         items = input_items(request)
         refuse_unserved(request, items, profile=shown.profile, unsupported_tools=self._unsupported_tools)
         wanted_format(request)
-        request.input = opened(items, self._profiles.sealer(exchange.owner))
+        request.input = opened(items, self._sealer(exchange))
+
+    def _sealer(self, exchange: Exchange) -> Sealer | None:
+        return self._profiles.sealer(exchange.owner)
 
     async def retrieve(self, exchange: Exchange) -> None:
-        """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable."""
-        if exchange.query:
-            # include, stream, starting_after … Each would change the answer.
-            name = exchange.query.partition(b"=")[0].decode("latin-1").removesuffix("[]")
-            raise InvalidRequest(f"The query parameter {name!r} is not supported here yet.", param=name)
-        events = await self._store.events(exchange.owner, exchange.parameter("response_id"))
-        await exchange.respond_json(response_object(events, sealer=self._profiles.sealer(exchange.owner)))
+        """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable.
+
+        With ``stream=true``: the same stream as the first time, from the event after ``starting_after`` on.
+        """
+        asked = decode_query(exchange.query, RetrieveQuery)
+        if asked.include:
+            raise InvalidRequest("The query parameter 'include' is not supported here yet.", param="include")
+        response_id = exchange.parameter("response_id")
+        if asked.stream:
+            await exchange.body()  # there is none; what comes after it tells when the client leaves
+            skip = 0 if asked.starting_after is None else asked.starting_after + 1
+            await while_connected(exchange, self._follow(exchange, response_id, skip=skip))
+        elif asked.starting_after is not None:
+            raise InvalidRequest("'starting_after' needs 'stream=true'.", param="starting_after")
+        else:
+            events = await self._store.events(exchange.owner, response_id)
+            await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
+
+    async def cancel(self, exchange: Exchange) -> None:
+        """``POST /v1/responses/{id}/cancel``: the response as it ended, by this or before."""
+        events = await self._runner.cancel(exchange.owner, exchange.parameter("response_id"))
+        await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def delete(self, exchange: Exchange) -> None:
-        """``DELETE /v1/responses/{id}``."""
+        """``DELETE /v1/responses/{id}``; one that is made in the background is cancelled first."""
         response_id = exchange.parameter("response_id")
-        await self._store.delete(exchange.owner, response_id)
+        await self._runner.delete(exchange.owner, response_id)
         await exchange.respond_json({"id": response_id, "object": "response", "deleted": True})
 
     async def list_input_items(self, exchange: Exchange) -> None:
@@ -95,14 +113,12 @@ class Responses:
         await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
 
     async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
-        sealer = self._profiles.sealer(exchange.owner)
+        sealer = self._sealer(exchange)
         authorization = exchange.header(b"authorization") if self._forward_auth else None
         running = self._runner.run(exchange.owner, request, authorization=authorization, shown=shown)
         async with aclosing(running) as batches:
-            try:
+            with _parent_found():
                 first = await anext(batches)
-            except NotFound as error:
-                raise unknown_previous(error) from error
             last = first[-1]
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
@@ -115,23 +131,59 @@ class Responses:
                     events += batch
                 await exchange.respond_json(response_object(events, sealer=sealer))
 
+    async def _run_in_background(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        authorization = exchange.header(b"authorization") if self._forward_auth else None
+        with _parent_found():
+            started = await self._runner.start(exchange.owner, request, authorization=authorization, shown=shown)
+        if request.stream:
+            await self._follow(exchange, started.run)
+        else:
+            await exchange.respond_json(response_object([started]))
+
+    async def _follow(self, exchange: Exchange, response_id: str, *, skip: int = 0) -> None:
+        async with aclosing(self._runner.follow(exchange.owner, response_id)) as batches:
+            first = await anext(batches)  # or an error, which must come before the answer begins
+            async with aclosing(
+                _rendered(first, batches, self._sealer(exchange), exchange.mark_first_event, skip=skip)
+            ) as frames:
+                await stream(exchange, frames)
+
 
 async def _rendered(
     first: Sequence[RunEvent],
     following: AsyncIterator[list[RunEvent]],
     sealer: Sealer | None,
     on_begun: Callable[[], None],
+    *,
+    skip: int = 0,
 ) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+    """The stream of a run, one piece of bytes for each batch, without its first ``skip`` events.
 
-    The first batch only says that an upstream took the call.
+    ``on_begun`` is told when the model has said something; the first batch only says that an upstream took the call.
     """
     renderer = ResponsesRenderer(sealer=sealer)
-    yield sse(renderer.render(first))
+
+    def render(batch: Sequence[RunEvent]) -> bytes:
+        nonlocal skip
+        frames = renderer.render(batch)
+        if skip:
+            frames, skip = frames[skip:], max(0, skip - len(frames))
+        data = sse(frames)
+        return data + DONE if isinstance(batch[-1], RunFinished) else data
+
+    yield render(first)
     has_begun = False
     async for batch in following:
         if not has_begun:
             has_begun = True
             on_begun()
-        data = sse(renderer.render(batch))
-        yield data + DONE if isinstance(batch[-1], RunFinished) else data
+        yield render(batch)
+
+
+@contextmanager
+def _parent_found() -> Iterator[None]:
+    """Say what is not found as OpenAI does."""
+    try:
+        yield
+    except NotFound as error:
+        raise unknown_previous(error) from error
