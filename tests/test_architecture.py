@@ -42,7 +42,7 @@ PURE = {
 # All that a pure module may import from outside. A list of what is allowed, because a list of what is not would
 # forget one: a new entry needs only to be free of I/O, clock and randomness.
 PURE_LIBRARIES = {
-    *("__future__", "abc", "base64", "binascii", "bisect", "codecs", "collections", "contextlib", "copy"),
+    *("__future__", "abc", "ast", "base64", "binascii", "bisect", "codecs", "collections", "contextlib", "copy"),
     *("dataclasses", "datetime", "difflib", "enum", "functools", "graphlib", "hashlib", "heapq", "html", "http"),
     *("itertools", "json", "math", "msgspec", "numbers", "operator", "re", "reprlib", "string", "struct", "textwrap"),
     *("types", "typing", "unicodedata", "urllib.parse"),

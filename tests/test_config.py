@@ -362,6 +362,7 @@ def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
         "FORWARD_AUTH": "true",
         "MATCH": "order",
         "REPAIR": "never",
+        "ON_INTERRUPTION": "fail",
         "UPSTREAM": "http://u",
     }
     documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV"}
@@ -374,6 +375,7 @@ def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
         "RECORD",
         "MATCH",
         "REPAIR",
+        "ON_INTERRUPTION",
         "UPSTREAM",
     }
     before = load_settings({"upstream": URL}, {})

@@ -4,20 +4,24 @@ Damaged recordings and bytes of no kind go through assembly and both renderings.
 default takes some seconds. The slow test takes a thousand times as many, from the whole corpus where it is there.
 """
 
+import itertools
 import os
 import random
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from assembly_streams import TOOLS, cut, feed, told_calls
+from assembly_streams import TOOLS, chunk, cut, feed, sse, told_calls
 from chat_to_responses import check_stream, rendered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stream_mutations import MUTATIONS, RECORDINGS, SMALL, Mutation, recorded
 from test_assembly_properties import check_calls, check_lifecycle
 
-from antiphon.events import ModelEvent, TurnFailed
+from antiphon.assembly import ChatAssembler
+from antiphon.events import ModelEvent, TurnFailed, TurnFinished
 from antiphon.rendering.chat import chat_choices
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -70,6 +74,68 @@ def test_damaged_streams_are_the_same_however_they_are_cut(
 )
 def test_bytes_of_no_kind_keep_every_rule(data: bytes) -> None:
     check(data)
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_numbers_that_no_journal_can_hold_are_null(number: bytes) -> None:
+    events = check(sse(chunk({"content": "a"}, "stop", timings=[7])).replace(b"7", number))
+    assert isinstance(events[-1], TurnFinished)
+    assert events[-1].provider_data["timings"] == [None]
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+MAX_BODY_BYTES = 1 << 18
+
+
+def event(delta: dict[str, object], **more: object) -> bytes:
+    return sse({"choices": [{"index": 0, "delta": delta}], **more}, done=False)
+
+
+def argument(index: int, **more: object) -> bytes:
+    function = {"name": "f", "arguments": "{}"} if more else {"arguments": "a"}
+    return event({"tool_calls": [{"index": index, "function": function, **more}]})
+
+
+# What never ends -> its pieces, and the most that it may take: bytes for each byte of the body.
+ENDLESS: dict[str, tuple[Callable[[], Iterator[bytes]], float]] = {
+    "a line": (lambda: itertools.chain([b"data: {"], itertools.repeat(b"x" * 4096)), 2.5),
+    "an event": (lambda: itertools.repeat(b"data: x\n" * 100), 8),
+    "a JSON body": (lambda: itertools.chain([b'{"a":"'], itertools.repeat(b"x" * 4096)), 2.5),
+    "comments": (lambda: itertools.repeat(b": ping\n\n" * 100), 0.25),
+    "text": (lambda: itertools.repeat(event({"content": "words"})), 0.25),
+    "blocks": (lambda: itertools.cycle([event({"content": "a"}), event({"refusal": "b"})]), 0.25),
+    "arguments": (lambda: itertools.chain([argument(0, id="a")], itertools.repeat(argument(0))), 2),
+    "calls": (lambda: (argument(n, id=f"c{n}") for n in itertools.count()), 8),
+    "unknown keys": (lambda: (event({f"d{n}": n}, **{f"k{n}": n}) for n in itertools.count()), 1),
+    "choices": (lambda: (sse({"choices": [{"index": n, "delta": {}}]}, done=False) for n in itertools.count()), 8),
+    "citations": (lambda: itertools.repeat(event({"annotations": [{"url": "u"}]})), 8),
+    "opaque parts": (
+        lambda: (event({"reasoning_details": [{"index": n, "data": "d"}]}) for n in itertools.count()),
+        16,
+    ),
+    "empty objects": (lambda: itertools.repeat(sse({"k": [{}] * 5000, "choices": []}, done=False)), 32),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_body_that_never_ends_is_ended_and_takes_no_more_memory_than_is_said(what: str) -> None:
+    pieces, most = ENDLESS[what]
+    assembler = ChatAssembler(max_body_bytes=MAX_BODY_BYTES)
+    fed = 0
+    tracemalloc.start()
+    try:
+        for piece in pieces():
+            fed += len(piece)
+            events = assembler.feed(piece)
+            if events and isinstance(events[-1], TurnFailed):
+                break
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert events[-1].error.code == "limit_exceeded"
+    assert fed < MAX_BODY_BYTES + 20_000
+    assert peak < most * MAX_BODY_BYTES
 
 
 @pytest.mark.slow

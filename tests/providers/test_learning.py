@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.dialects import ChatRules
-from antiphon.providers.learning import LESSONS, learn
+from antiphon.providers.learning import _DISPENSABLE, LESSONS, learn
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}, "strict": False}}
 BODY: dict[str, Any] = {
@@ -128,7 +128,9 @@ SEEN: list[tuple[str, Any, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("quirk", "answer", "expected"), SEEN)
+@pytest.mark.parametrize(
+    ("quirk", "answer", "expected"), SEEN, ids=[f"{row[0].lower()}_{number}" for number, row in enumerate(SEEN)]
+)
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refusal_teaches_what_it_names_and_nothing_else(
     quirk: str, answer: Any, expected: dict[str, Any], status: int
@@ -142,6 +144,16 @@ def test_a_refusal_teaches_what_it_names_and_nothing_else(
     assert learned is not None
     assert learned.rules == expected
     assert [lesson.quirk for lesson in learned.lessons] == [quirk]
+
+
+@pytest.mark.parametrize("name", _DISPENSABLE)
+def test_q106_a_parameter_the_answer_does_not_depend_on_is_left_out(name: str) -> None:
+    assert taught(openai(f"Unknown parameter: '{name}'"), BODY | {name: 1}) == {"refuses": {name}}
+
+
+@pytest.mark.parametrize("name", ["response_format", "stop", "tools", "messages", "n"])
+def test_q106_a_parameter_that_changes_the_question_never_is(name: str) -> None:
+    assert taught(openai(f"Unknown parameter: '{name}'"), BODY | {name: BODY.get(name)}) == {}
 
 
 def test_every_lesson_was_seen() -> None:
@@ -222,6 +234,13 @@ def test_other_statuses_teach_nothing(status: int) -> None:
 )
 def test_other_words_teach_nothing(answer: Any) -> None:
     assert taught(answer) == {}
+
+
+def test_requests_of_any_form_can_be_learned_from() -> None:
+    """A client's own chat request may hold what ours never do."""
+    odd = {"messages": [{"role": "tool"}, "hi"], "tools": [{"type": "custom"}], "stream_options": None}
+    assert taught(openai("Unknown parameter: stream_options; content must be str"), odd) == {"include_usage": False}
+    assert taught(openai("Unknown parameter"), {"messages": None, "tools": None}) == {}
 
 
 def test_what_is_known_already_is_no_lesson() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from asgi_client import Reply, ask
 from fakes import FakeProvider
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry
@@ -26,6 +28,7 @@ from antiphon.server.conversations import Conversations
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
 from antiphon.testing import text_turn, tool_turn
+from antiphon.wire.items import ITEM_TYPES
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "spec" / "openai-2.3.0.openapi.json"
 PATH = "/v1/conversations"
@@ -202,6 +205,45 @@ def validator(schema: str) -> Draft202012Validator:
     document = DRAFT202012.create_resource(json.loads(DOCUMENT.read_text()))
     registry: Registry[Any] = Registry().with_resource("urn:doc", document)
     return Draft202012Validator({"$ref": f"urn:doc#/components/schemas/{schema}"}, registry=registry)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+oddities = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)
+)
+odd_items = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from([*ITEM_TYPES, "x:y"]) | oddities,
+        "role": st.sampled_from(["user", "assistant", "tool"]) | oddities,
+        "content": st.text(max_size=5)
+        | st.lists(st.fixed_dictionaries({"type": st.just("input_text"), "text": scalars})),
+        "id": st.sampled_from(["msg_1", "\x00", "msg/1"]) | oddities,
+        **dict.fromkeys(("output", "arguments", "call_id", "name", "status", "summary", "tools", "antiphon"), oddities),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    bodies=st.lists(st.fixed_dictionaries({"items": st.lists(odd_items | oddities, max_size=3)}) | oddities, max_size=4)
+)
+def test_whatever_is_sent_is_kept_or_refused(bodies: list[Any]) -> None:
+    async def main() -> None:
+        server = Server()
+        conversation = await server.conversation()
+        kept = 0
+        for body in bodies:
+            for path in (PATH, conversation, f"{conversation}/items"):
+                reply = await server.ask("POST", path, json.dumps(body).encode())
+                assert reply.status in (200, 400, 404), reply.body
+                if reply.status == 200 and path.endswith("items"):
+                    kept += len(reply.json["data"])
+        listed = await server.get(f"{conversation}/items?limit=100")
+        assert len(listed["data"]) == kept
+        assert len({item["id"] for item in listed["data"]}) == kept
+
+    asyncio.run(main())
 
 
 # --- responses in a conversation --------------------------------------------------------------

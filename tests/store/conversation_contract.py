@@ -234,6 +234,14 @@ class ConversationContract(OpensStore):
         assert {item_id: item["content"] for item_id, item in found.items()} == {"msg": "s asks"}
 
     @scenario
+    async def test_what_only_a_deleted_run_said_is_not_found_by_its_id(self, store: Store) -> None:
+        await begin(store, "r", id="r_in")
+        await end(store, "r")
+        await begin(store, "child", parent="r", id="child_in")
+        await store.delete("ada", "r")  # kept, since the child builds on it
+        assert set(await store.items("ada", ["r_in", "r_out", "child_in"])) == {"child_in"}
+
+    @scenario
     async def test_a_runs_input_is_its_own_and_goes_with_it(self, store: Store) -> None:
         await store.begin("ada", started("r"), parent=None, input_items=items("a", "b"))
         assert [item["id"] for item in (await store.input_items("ada", "r", EVERYTHING)).items] == ["a", "b"]

@@ -107,6 +107,18 @@ class StoreContract(OpensStore):
         assert (await store.events("ada", "r"))[1:] == deltas
 
     @scenario
+    async def test_segments_that_are_merged_keep_every_event_in_its_place(self, store: Store) -> None:
+        await begin(store, "r")
+        await begin(store, "other")
+        for event in STREAM:
+            await store.append("ada", "r", [event])
+        await store.append("ada", "other", STREAM[:1])
+        await store.append("ada", "r", STREAM[:2], merge_from=2)
+        await store.append("ada", "r", STREAM[2:], merge_from=99)
+        assert await store.events("ada", "r") == [started("r"), *STREAM, *STREAM]
+        assert await store.events("ada", "other") == [started("other"), STREAM[0]]
+
+    @scenario
     async def test_a_run_that_ended_takes_no_more_events(self, store: Store) -> None:
         await complete(store, "r")
         before = await store.events("ada", "r")
@@ -132,6 +144,27 @@ class StoreContract(OpensStore):
         assert await store.unfinished() == [UnfinishedRun("ada", "z"), UnfinishedRun("bob", "a")]
         await store.finish("ada", "z", [finished("failed")], finished("failed"), output_items=[])
         assert await store.unfinished() == [UnfinishedRun("bob", "a")]
+
+    @scenario
+    async def test_a_run_that_goes_on_is_given_what_it_saw_first(self, store: Store) -> None:
+        await complete(store, "root")
+        await begin(store, "r", parent="root")
+        await store.append("ada", "r", STREAM)
+        context = await store.context("ada", "r")
+        assert [item["content"] for item in context] == ["root asks", "root answers", "r asks"]
+        with pytest.raises(NotFound):
+            await store.context("bob", "r")
+        await store.finish("ada", "r", [finished()], finished(), output_items=[])
+        with pytest.raises(Conflict):
+            await store.context("ada", "r")
+
+    @scenario
+    async def test_what_a_failed_turn_said_before_it_was_asked_again_is_no_history(self, store: Store) -> None:
+        await begin(store, "r")
+        cut = message("half", status="completed", antiphon={"abandoned": True})
+        end = finished("incomplete")
+        await store.finish("ada", "r", [end], end, output_items=[cut, message("whole")])
+        assert await texts(store, "r") == ["r asks", "whole"]
 
     # --- history ------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from antiphon.clock import FakeClock
 from antiphon.errors import NotFound, SchemaOutOfDate, StoreError, StoreLocked
 from antiphon.store import queries
 from antiphon.store.base import UnfinishedRun
+from antiphon.store.migrations import migrate
 from antiphon.store.sqlite import SqliteStore
 
 
@@ -64,6 +65,18 @@ def test_history_is_found_by_index_alone(tmp_path: Path) -> None:
     steps = [step for *_, step in plan]
     assert not [step for step in steps if re.match(r"SCAN (runs|items)", step)]
     assert any("items USING" in step and "owner=? AND run=?" in step for step in steps)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(queries) if name.isupper() and name[0] != "_"])
+def test_no_query_walks_a_whole_table(name: str) -> None:
+    sql = vars(queries)[name].replace("{order}", "ASC")
+    values = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, 0)
+    steps = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    connection.close()
+    tables = "runs|items|segments|conversations|conversation_items|listed|makers"
+    assert not [step for step in steps if re.match(rf"SCAN ({tables})$", step)]
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: Count = 128
     max_attempts: Count = 1
     timeout_s: Seconds = 3600.0
+    max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
     max_event_bytes: Count = DEFAULT_MAX_EVENT_BYTES
 
@@ -112,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auto: Path | None = None
     refresh: Path | None = None
     match: Literal["body", "order"] = "body"
+    on_interruption: Literal["retry", "fail"] = "retry"
     repair: Repair = "auto"
     dialects: tuple[Entry, ...] = ()
     limits: LimitSettings = LimitSettings()
@@ -129,7 +131,10 @@ _TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files")
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
 
-_SCALARS = ("host", "port", "data_dir", *_CASSETTES, "match", "repair", "no_auth", "forward_auth")
+_SCALARS = (
+    *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
+    *("no_auth", "forward_auth"),
+)
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
 # A variable is set for a whole machine and forgotten: production must never be answered from a recording because of
@@ -147,6 +152,7 @@ _ALLOWED = {
     "auto": "a path",
     "refresh": "a path",
     "match": "'body' or 'order'",
+    "on_interruption": "'retry' or 'fail'",
     "no_auth": "true or false",
     "forward_auth": "true or false",
     "base_url": "a URL such as http://localhost:8080/v1",
@@ -166,6 +172,7 @@ _ALLOWED = {
     "max_turns": _A_COUNT,
     "max_tool_calls": _A_COUNT,
     "max_attempts": _A_COUNT,
+    "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
 }

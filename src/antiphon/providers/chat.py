@@ -254,7 +254,9 @@ def _taught(dialect: Dialect, learned: dict[str, Any]) -> Dialect:
 def _disclosed(lesson: Learned, error: ErrorInfo) -> list[Diagnostic]:
     seen = f"{error.status}: {error.message}"
     return [
-        Diagnostic(quirk=each.quirk, seen=seen, done=f"{each.meaning}: asked again so, and remembered for this model")
+        Diagnostic(
+            quirk=each.quirk, seen=seen, done=f"{each.meaning}: asked again accordingly; remembered for this model"
+        )
         for each in lesson.lessons
     ]
 

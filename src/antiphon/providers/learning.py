@@ -66,8 +66,7 @@ class Refusal(NamedTuple):
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The chat messages that were sent."""
-        messages: list[dict[str, Any]] = self.body.get("messages", [])
-        return messages
+        return [message for message in self.body.get("messages") or [] if isinstance(message, dict)]
 
 
 class Lesson(NamedTuple):
@@ -111,7 +110,9 @@ def _alternation(refusal: Refusal) -> dict[str, Any]:
 
 
 def _tool_content(refusal: Refusal) -> dict[str, Any]:
-    sent = any(message["role"] == "tool" and isinstance(message["content"], list) for message in refusal.messages)
+    sent = any(
+        message.get("role") == "tool" and isinstance(message.get("content"), list) for message in refusal.messages
+    )
     return {"tool_content": "text"} if sent and refusal.says(r"\bcontent\b.*\bstr(?:ing)?\b") else {}
 
 
@@ -131,7 +132,7 @@ def _parameters(refusal: Refusal) -> dict[str, Any]:
 
 
 def _strict(refusal: Refusal) -> dict[str, Any]:
-    sent = any("strict" in tool["function"] for tool in refusal.body.get("tools", []))
+    sent = any("strict" in (tool.get("function") or ()) for tool in refusal.body.get("tools") or [])
     return {"strict_tools": False} if sent and refusal.refuses("strict") else {}
 
 

@@ -55,7 +55,8 @@ from antiphon.rendering.shapes import (
 from antiphon.wire.reasoning import Reasoning, seal
 from antiphon.wire.responses import Item
 
-# On a reasoning item: {"field", "details", "upstream"}; on a call: {"provider_data", "upstream"}; empty ones left out.
+# On a reasoning item: {"field", "details", "upstream"}; on a call: {"provider_data", "upstream"}; on any of them:
+# {"abandoned"}; empty ones left out.
 PRIVATE = "antiphon"
 
 Handlers = dict[type, Callable[[Any], None]]
@@ -118,6 +119,8 @@ class ItemBuilder:
         self._open = _OpenBlocks()
         self._message: _OpenItem | None = None  # the message that text would still be added to
         self._calls: dict[str, tuple[CallShape, str]] = {}
+        self._turn_began = 0  # the index of the turn's first item
+        self._turn_failed = False
         self._name(run)
         self.handlers: Handlers = {
             RunStarted: self.run_started,
@@ -138,7 +141,7 @@ class ItemBuilder:
             ToolCallCompleted: self._call_answered,
             ToolCallFailed: self._call_answered,
             TurnFinished: self.settle,
-            TurnFailed: self.settle,
+            TurnFailed: self._failed,
             RunFinished: self.settle,
         }
 
@@ -156,7 +159,15 @@ class ItemBuilder:
 
     def _turn_started(self, event: TurnStarted) -> None:
         self.settle()
+        if self._turn_failed:
+            for item in self.items[self._turn_began :]:
+                _keep(item, **item.get(PRIVATE, {}), abandoned=True)
+        self._turn_began, self._turn_failed = len(self.items), False
         self._upstream = event.upstream
+
+    def _failed(self, _: TurnFailed) -> None:
+        self.settle()
+        self._turn_failed = True
 
     def settle(self, _: object = None) -> None:
         """Close what is still open, blocks as incomplete: the turn is over, or a crash ended it."""
@@ -392,6 +403,11 @@ def output_items(events: Iterable[RunEvent], run: str, *, raw_reasoning: bool = 
 def public(item: Item) -> Item:
     """The item as clients see it: without its private member."""
     return {name: value for name, value in item.items() if name != PRIVATE}
+
+
+def is_abandoned(item: Item) -> bool:
+    """Whether a stored item is of a turn that failed and was asked again: it was shown, and no model must see it."""
+    return bool(item.get(PRIVATE, {}).get("abandoned"))
 
 
 def _keep(item: Item, **private: Any) -> None:

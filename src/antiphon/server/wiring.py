@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import msgspec
 
-from antiphon.agent.loop import Target
+from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
@@ -32,17 +31,19 @@ from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
-_log = logging.getLogger(__name__)
-
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, chunk_delay_s: float = 0.0, on_difference: Callable[[str], None] | None = None
+    settings: Settings,
+    *,
+    chunk_delay_s: float = 0.0,
+    on_difference: Callable[[str], None] | None = None,
+    tools: Mapping[str, Tool] | None = None,
 ) -> AsyncIterator[App]:
     """The application these settings describe; closed with the block, and everything it opened with it.
 
     ``on_difference`` is told, in a line each, how requests differ from those of a cassette replayed in order.
-    ``chunk_delay_s`` paces recordings that hold no timing.
+    ``chunk_delay_s`` paces recordings that hold no timing. ``tools`` are run by this process when a model calls them.
 
     Raises:
         ConfigError, CassetteError, StoreError: it cannot be opened so.
@@ -78,10 +79,13 @@ async def open_app(
             clock=clock,
             ids=ids,
             limits=_limits(settings),
+            tools=tools,
+            max_background_runs=settings.limits.max_background_runs,
+            on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
         )
-        if interrupted := await runner.recover():
-            _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
+        stack.push_async_callback(runner.close)
+        runner.begin_recovery()
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())

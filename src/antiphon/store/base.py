@@ -79,8 +79,10 @@ class Store(Protocol):
         """
         ...
 
-    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """Write the next events of a run as one segment, durably, before this returns.
+
+        Segments that begin at the event numbered ``merge_from`` (from 0) or after it become one with it.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
@@ -121,6 +123,15 @@ class Store(Protocol):
         Raises:
             NotFound: no such run for this owner, or it was deleted.
             Conflict: the run has not ended.
+        """
+        ...
+
+    async def context(self, owner: str, run: str) -> list[Item]:
+        """What the model saw first of a run that has not ended: what came before it (see `history`), and its own input.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: the run has ended.
         """
         ...
 

@@ -99,9 +99,15 @@ def create_conversations(connection: sqlite3.Connection) -> None:
             FOREIGN KEY (owner, conversation) REFERENCES conversations (owner, conversation) ON DELETE CASCADE
         )"""
     )
+    # Input items had no ids of ours before.
+    connection.execute(
+        """UPDATE items_of_runs SET item_id = 'item_' || replace(run, 'resp_', '') || printf('i%04x', position)
+        WHERE item_id IS NULL"""
+    )
     connection.execute(
         """INSERT INTO items (owner, run, direction, position, item_id, type, data)
-        SELECT owner, run, direction, position, item_id, type, data FROM items_of_runs ORDER BY rowid"""
+        SELECT owner, run, direction, position, item_id, type, json_set(data, '$.id', item_id)
+        FROM items_of_runs ORDER BY rowid"""
     )
     connection.execute("DROP TABLE items_of_runs")
     connection.execute("CREATE INDEX items_by_id ON items (owner, item_id)")

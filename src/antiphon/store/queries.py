@@ -173,6 +173,20 @@ WHERE owner = :owner AND run = :run
 ORDER BY first_seq
 """
 
+# The segments of a run that begin at an event or after it, in order, with how many events each has.
+SEGMENTS_FROM = """
+SELECT last_seq - first_seq + 1, blob
+FROM segments
+WHERE owner = :owner AND run = :run AND first_seq >= :seq
+ORDER BY first_seq
+"""
+
+# The same segments: they are being merged.
+DELETE_SEGMENTS_FROM = """
+DELETE FROM segments
+WHERE owner = :owner AND run = :run AND first_seq >= :seq
+"""
+
 # All segments of a run: it is deleted, or they are being merged.
 DELETE_SEGMENTS = """
 DELETE FROM segments

@@ -96,13 +96,19 @@ class SqliteStore:
 
         await self._database.transact(write)
 
-    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """See `Store.append`."""
 
         def write(db: sqlite3.Connection) -> None:
             _require_going(db, owner, run)
-            blob = segments.pack(events)
-            db.execute(queries.APPEND_SEGMENT, {"owner": owner, "run": run, "count": len(events), "blob": blob})
+            merged: list[tuple[int, bytes]] = []
+            if merge_from is not None:
+                late = {"owner": owner, "run": run, "seq": merge_from}
+                merged = db.execute(queries.SEGMENTS_FROM, late).fetchall()
+                db.execute(queries.DELETE_SEGMENTS_FROM, late)
+            blob = segments.pack(events, after=[blob for _, blob in merged], run=run)
+            count = sum(count for count, _ in merged) + len(events)
+            db.execute(queries.APPEND_SEGMENT, {"owner": owner, "run": run, "count": count, "blob": blob})
 
         if events:
             await self._database.transact(write)
@@ -146,6 +152,16 @@ class SqliteStore:
         def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
             if _visible(db, owner, run).is_going:
                 raise Conflict(f"Run {run!r} has not ended: it cannot be continued yet.")
+            return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
+
+        return for_the_model(await self._database.transact(read))
+
+    async def context(self, owner: str, run: str) -> list[Item]:
+        """See `Store.context`."""
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+            if not _visible(db, owner, run).is_going:
+                raise Conflict(f"Run {run!r} has ended: its items are in its history.")
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
         return for_the_model(await self._database.transact(read))

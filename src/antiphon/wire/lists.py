@@ -47,7 +47,7 @@ class IncludeQuery(Struct, frozen=True, kw_only=True):
     include: tuple[Include, ...] = ()
 
 
-Query = TypeVar("Query", ListQuery, IncludeQuery)
+Query = TypeVar("Query", bound=Struct)
 
 
 def decode_query(query: bytes, shape: type[Query]) -> Query:
