@@ -255,6 +255,37 @@ def test_upstreams_are_chosen_by_prefix_or_host_and_replayed_at_the_same_path(tm
     asyncio.run(main())
 
 
+def test_the_keys_that_a_client_sends_are_nowhere_in_the_cassette(tmp_path: Path) -> None:
+    path, cookie, goog = tmp_path / "c.jsonl", "c00kie-0123456789", "AIza-query-and-header"
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("upgrade"):
+            socket = web.WebSocketResponse(protocols=["realtime"])
+            await socket.prepare(request)
+            await socket.send_str(f"hello {SECRET}")
+            await socket.receive()
+            return socket
+        said = f"you are {SECRET}, {cookie}, {goog}".encode()
+        headers = {"content-encoding": "gzip", "set-cookie": f"s={cookie}", "x-request-id": SECRET}
+        return await streamed(request, gzip.compress(said), **headers)
+
+    async def main() -> None:
+        async with upstream(handler) as base, proxy("record", path, base) as (url, _):
+            sent = {"authorization": f"Bearer {SECRET}", "cookie": f"a=b; s={cookie}", "x-goog-api-key": goog}
+            await raw("POST", f"{url}/v1/x?key={goog}", SECRET.encode(), **sent)
+            protocols = ["realtime", f"openai-insecure-api-key.{SECRET}"]
+            async with (
+                aiohttp.ClientSession(headers={"authorization": f"Bearer {SECRET}"}) as session,
+                session.ws_connect(f"{url}/v1/realtime", protocols=protocols) as socket,
+            ):
+                assert (await socket.receive()).data == f"hello {SECRET}"
+
+    asyncio.run(main())
+    written = path.read_text()
+    assert "you are [scrubbed" in written
+    assert [secret for secret in (SECRET, cookie, goog) if secret in written] == []
+
+
 # --- replaying -------------------------------------------------------------------------------
 
 
