@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import brotli
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.cassettes import Chunk, Interaction, RecordedResponse
@@ -38,6 +38,8 @@ def answer(encoding: str, *chunks: bytes, error: ErrorInfo | None = None) -> Int
 
 
 @pytest.mark.parametrize(("encoding", "encode"), CASES)
+@example(data=b"", cuts=[1])
+@example(data=b"abc", cuts=[1, 2, 3])
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=6))
 def test_however_an_encoded_body_is_cut_it_decodes_to_the_same(encoding, encode, data, cuts) -> None:  # type: ignore[no-untyped-def]
     whole = encode(data)

@@ -5,13 +5,13 @@ done. The loop does it, and what comes of it are events again. Because nothing e
 resumed after a crash or forked at a step is this same machine fed a recorded prefix: what the prefix already holds is
 not done again.
 
-    IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ──────────> ENDED
-                      │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
-                      │  ▲ │── turn.failed, interrupted, to be retried ─> ASKING
-                      │  │ └── turn.failed ──────────────────────────────> ENDED
-     server-side calls│  │all answered
-                      ▼  │
-                     ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+    IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ─────────────> ENDED
+                            │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
+                            │  │ │── turn.failed, interrupted, to be retried ─> ASKING, the next turn
+                            │  │ └── turn.failed ─────────────────────────────> ENDED
+          server-side calls │  │ all answered
+                            ▼  │
+                           ACTING ── approval needed ──> WAITING ── decided ──> ACTING
 
 What a journal that broke off had under way, `Machine.interruption` closes, and `Machine.pending` is what is left to do.
 
@@ -58,11 +58,16 @@ INTERRUPTED = "interrupted"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use up. ``max_attempts`` counts the tries of one model call that nobody has seen anything of."""
+    """What a run may use up.
+
+    ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
+    often an answer that is not in the format that was asked for is asked again.
+    """
 
     max_turns: int = 64
     max_tool_calls: int = 128
     max_attempts: int = 1
+    max_format_retries: int = 1
     timeout_s: float = 3600.0
 
 
