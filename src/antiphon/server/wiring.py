@@ -12,6 +12,8 @@ from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
+from antiphon.cassettes.modes import Auto
+from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import Clock, RandomIds, SystemClock
 from antiphon.config import Repair, Settings, dialect_of, route
 from antiphon.dialects import Dialect
@@ -150,14 +152,21 @@ def _live(settings: Settings, clock: Clock) -> Transport:
             for each in settings.upstreams.values()
         }
     )
-    if settings.record is None:
+    path = settings.record or settings.auto or settings.refresh
+    if path is None:
         return upstreams
+    scrub = Scrubber([upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key])
     try:
-        settings.record.parent.mkdir(parents=True, exist_ok=True)
-        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
-        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if settings.refresh is not None:
+            return Refresh(upstreams, path, clock=clock, scrub=scrub)
+        recorder = Recorder(upstreams, path, clock=clock, scrub=scrub)
     except OSError as error:
-        raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
+    if settings.auto is None:
+        return recorder
+    kept = list(read(path)) if path.exists() and path.stat().st_size else []
+    return Auto(Player(kept, match=settings.match, name=str(path)), recorder)
 
 
 def _player(
