@@ -273,6 +273,13 @@ def test_q27_a_connection_that_was_lost_has_no_written_call() -> None:
     assert (told_calls(events), told_text(events)) == ([], CALL[:-12])
 
 
+def test_q27_log_probabilities_of_a_text_with_calls_are_left_out_and_it_is_told() -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]}
+    marked = Dialect(answers=AnswerRules(tool_markup=("hermes",)))
+    told = [event.done for event in stream(said, STOP, dialect=marked, offered=TOOLS) if isinstance(event, Diagnostic)]
+    assert any("log probabilities" in done for done in told)
+
+
 def test_q27_without_offered_tools_nothing_is_looked_for() -> None:
     assert told_text(answer(CALL, offered={})) == CALL
 

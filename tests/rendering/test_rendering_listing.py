@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema.exceptions import best_match
-from test_rendering_schemas import SPEC, validator
 
 from antiphon.rendering.items import PRIVATE
 from antiphon.rendering.listing import input_item_id, listed, with_ids
 from antiphon.wire.items import checked_item
+from openapi_documents import SPEC, validator
 
 # As a client may send them, with what the document requires of it and no more.
 SENT: list[dict[str, Any]] = [

@@ -369,7 +369,7 @@ async def test_an_unknown_conversation_is_not_found() -> None:
 async def test_input_items_have_the_same_ids_wherever_they_are_shown() -> None:
     server = Server(text_turn("hello"))
     conversation = await server.conversation()
-    question = [HI, {**HI, "id": "msg_mine"}, {"type": "function_call_output", "call_id": "c", "output": "4"}]
+    question = [HI, {**HI, "id": "msg_mine"}, {"type": "function_call_output", "call_id": None, "output": "4"}]
     made = await server.respond(input=question, conversation=name_of(conversation))
     suffix = made["id"].removeprefix("resp_")
     path = f"/v1/responses/{made['id']}/input_items"

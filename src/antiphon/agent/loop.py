@@ -12,6 +12,7 @@ from contextlib import aclosing
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
+from antiphon.agent.asking import Asking
 from antiphon.agent.journal import Journal
 from antiphon.agent.machine import (
     AskApproval,
@@ -30,11 +31,14 @@ from antiphon.events import (
     BARRIERS,
     ApprovalRequested,
     ErrorInfo,
+    ModelEvent,
     RunEvent,
     RunFinished,
+    RunStarted,
     ToolCallCompleted,
     ToolCallExecuting,
     ToolCallFailed,
+    ToolCallStarted,
     TurnFailed,
     TurnStarted,
 )
@@ -219,10 +223,31 @@ class Loop:
             interaction=started.interaction,
             authorization=self._authorization,
         )
-        async with aclosing(target.provider.stream(call)) as batches:
+        async with aclosing(self._answer(target.provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
                 yield [*batch]
+
+    def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
+        request = call.request
+        if not isinstance(request, CreateResponse):
+            return provider.stream(call)  # a chat completion's limits are the upstream's to keep
+        asking = Asking(
+            provider,
+            call,
+            request,
+            new_interaction=lambda: self._ids.new("int"),
+            max_calls=self._calls_left(request),
+            max_format_retries=self._limits.max_format_retries,
+        )
+        return asking.events()
+
+    def _calls_left(self, request: CreateResponse) -> int | None:
+        """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
+        started, maximum = self._journal.events[0], request.max_tool_calls
+        if maximum is None or not isinstance(started, RunStarted) or started.profile != "open-responses":
+            return None
+        return max(0, maximum - sum(isinstance(event, ToolCallStarted) for event in self._journal.events))
 
     async def _call_tools(self, effect: CallTools) -> AsyncGenerator[list[RunEvent], None]:
         """Run the calls side by side; their results come in the order of the calls, each as soon as that allows."""

@@ -58,11 +58,16 @@ INTERRUPTED = "interrupted"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use up. ``max_attempts`` counts the tries of one model call that nobody has seen anything of."""
+    """What a run may use up.
+
+    ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
+    often an answer that is not in the format that was asked for is asked again.
+    """
 
     max_turns: int = 64
     max_tool_calls: int = 128
     max_attempts: int = 1
+    max_format_retries: int = 1
     timeout_s: float = 3600.0
 
 

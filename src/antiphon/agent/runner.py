@@ -26,11 +26,23 @@ from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
 from antiphon.store.references import resolved
 from antiphon.wire.chat_requests import CreateChatCompletion
+from antiphon.wire.items import check_outputs
 from antiphon.wire.responses import CreateResponse, Item, conversation_of, input_items, stored_request
 
 DEFAULT_MAX_BACKGROUND_RUNS = 32
 
 _log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """How a run is shown; stands in `RunStarted`, so that it is shown alike each time."""
+
+    profile: str = "openai"
+    raw_reasoning: bool = False
+    seal_key: str | None = None
+
+
+DEFAULT = Shown()
 
 
 class _BackgroundRun(NamedTuple):
@@ -75,17 +87,18 @@ class Runner:
     # --- runs in the foreground --------------------------------------------------------------
 
     async def run(
-        self, owner: str, request: CreateResponse, *, authorization: str | None = None
+        self, owner: str, request: CreateResponse, *, authorization: str | None = None, shown: Shown = DEFAULT
     ) -> AsyncGenerator[list[RunEvent], None]:
-        """What happens in one run, in batches as it happens; see `Loop.events`.
+        """What happens in one run, in batches as it happens; see `Loop.events`. ``shown`` is kept in its journal.
 
         Raises, before the first batch:
+            InvalidRequest: an output in its input answers no call.
             ModelNotFound: no upstream answers to the model's name.
             NotFound: ``previous_response_id``, ``conversation`` or an item reference names nothing of this owner's.
             Conflict: the previous response has not ended.
             DuplicateItem: an item of the input is in the conversation already.
         """
-        journal, loop = await self._prepare(owner, request, authorization)
+        journal, loop = await self._prepare(owner, request, authorization, shown)
         async with self._doing(owner, journal, loop) as events:
             async for batch in events:
                 yield batch
@@ -132,7 +145,7 @@ class Runner:
     # --- beginning ---------------------------------------------------------------------------
 
     async def _prepare(
-        self, owner: str, request: CreateResponse, authorization: str | None, *, flushes: bool = False
+        self, owner: str, request: CreateResponse, authorization: str | None, shown: Shown, *, flushes: bool = False
     ) -> tuple[Journal, Loop]:
         self._resolve(request.model)  # a model that is not there is said first
         parent, conversation = request.previous_response_id, None
@@ -144,11 +157,13 @@ class Runner:
         own_input = with_ids(
             await resolved(self._store, owner, input_items(request), param="input"), partial(input_item_id, run)
         )
+        check_outputs(own_input, history)
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
             model=request.model,
             request={key: value for key, value in request.raw.items() if key != "input"},
+            **shown._asdict(),
         )
         journal = Journal(
             self._store if request.store is not False else None,
@@ -179,7 +194,7 @@ class Runner:
             journal=journal,
             clock=self._clock,
             ids=self._ids,
-            limits=_with_attempts(self._limits, len(targets)),
+            limits=_limits(self._limits, len(targets), request),
             tools=tools,
             authorization=authorization,
             on_interruption="fail" if is_strict else self._on_interruption,
@@ -187,22 +202,24 @@ class Runner:
 
     # --- runs in the background --------------------------------------------------------------
 
-    async def start(self, owner: str, request: CreateResponse, *, authorization: str | None = None) -> RunStarted:
+    async def start(
+        self, owner: str, request: CreateResponse, *, authorization: str | None = None, shown: Shown = DEFAULT
+    ) -> RunStarted:
         """Begin a run in the background; it is durable, and goes on without its caller, when this returns.
 
         ``authorization`` is kept in memory only: after a restart the run goes on without it.
 
         Raises:
-            InvalidRequest: it is not to be stored.
+            InvalidRequest: it is not to be stored, or an output in its input answers no call.
             ModelNotFound, NotFound, Conflict, DuplicateItem: see `run`.
         """
         if request.store is False:
             raise InvalidRequest("Background responses are stored: 'store' must not be false.", param="background")
         # Shielded: a caller who leaves in between must not leave behind a run that nobody does.
-        return await asyncio.shield(asyncio.ensure_future(self._start(owner, request, authorization)))
+        return await asyncio.shield(asyncio.ensure_future(self._start(owner, request, authorization, shown)))
 
-    async def _start(self, owner: str, request: CreateResponse, authorization: str | None) -> RunStarted:
-        journal, loop = await self._prepare(owner, request, authorization, flushes=True)
+    async def _start(self, owner: str, request: CreateResponse, authorization: str | None, shown: Shown) -> RunStarted:
+        journal, loop = await self._prepare(owner, request, authorization, shown, flushes=True)
         key = (owner, journal.started.run)
         self._going[key] = journal
         try:
@@ -359,8 +376,11 @@ def _is_background(events: Sequence[RunEvent]) -> bool:
     return isinstance(started, RunStarted) and started.api == "responses" and started.request.get("background") is True
 
 
-def _with_attempts(limits: Limits, targets: int) -> Limits:
-    """Every fallback is tried at least once."""
-    if limits.max_attempts >= targets:
-        return limits
-    return msgspec.structs.replace(limits, max_attempts=targets)
+def _limits(limits: Limits, targets: int, request: CreateResponse | CreateChatCompletion) -> Limits:
+    """Every fallback is tried at least once; a response's request may lower the number of tool calls."""
+    max_tool_calls = limits.max_tool_calls
+    if isinstance(request, CreateResponse) and request.max_tool_calls is not None:
+        max_tool_calls = min(max_tool_calls, request.max_tool_calls)
+    return msgspec.structs.replace(
+        limits, max_attempts=max(limits.max_attempts, targets), max_tool_calls=max_tool_calls
+    )

@@ -36,6 +36,16 @@ from antiphon.cli.common import EXIT_NOT_STARTED, explained, say
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.  [default: 8484]")
 @click.option("--data-dir", metavar="DIR", help="Where responses are kept.  [default: ~/.local/share/antiphon]")
+@click.option(
+    "--profile",
+    type=click.Choice(["openai", "open-responses"]),
+    help="Names of events: OpenAI's (default), or those of Open Responses and nothing else.",
+)
+@click.option(
+    "--reasoning-events",
+    type=click.Choice(["summary", "raw"]),
+    help="Show reasoning as a summary (default), or as raw text.",
+)
 @click.option("--config", metavar="FILE", help="The configuration.  [default: antiphon.toml, if there is one]")
 @click.option("--no-auth", is_flag=True, help="Listen beyond this machine without keys (ANTIPHON_API_KEYS).")
 @click.option("--forward-auth", is_flag=True, help="Give each client's own key to the upstream.")

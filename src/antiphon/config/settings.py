@@ -31,6 +31,8 @@ TOML_NAME = "antiphon.toml"
 # The name of the upstream that ``--upstream`` or ANTIPHON_UPSTREAM gives; it comes before those of antiphon.toml.
 DEFAULT_UPSTREAM = "default"
 
+MIN_SEAL_KEY_LENGTH = 32
+
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
@@ -79,12 +81,25 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[NotEmpty, ...] = ()
 
 
+Profile = Literal["openai", "open-responses"]
+ReasoningEvents = Literal["summary", "raw"]
+UnsupportedTools = Literal["drop", "refuse"]
+
+
+class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the responses of one owner are shown; None leaves it to the server's own setting."""
+
+    profile: Profile | None = None
+    reasoning_events: ReasoningEvents | None = None
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one run, one request and one upstream event may use up."""
 
     max_turns: Count = 64
     max_tool_calls: Count = 128
     max_attempts: Count = 1
+    max_format_retries: Annotated[int, Meta(ge=0)] = 1
     timeout_s: Seconds = 3600.0
     max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
@@ -97,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``repair`` is about chat
     completions: whether they are passed through as bytes (``never``), or read, mended and written again (``always``);
     ``auto`` does that only where it is needed. ``dialects`` are the shipped entries and the user's, in order of
-    precedence.
+    precedence. ``seal_keys`` are secrets, the newest first.
     """
 
     upstreams: dict[str, UpstreamSettings]
@@ -116,7 +131,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_interruption: Literal["retry", "fail"] = "retry"
     repair: Repair = "auto"
     dialects: tuple[Entry, ...] = ()
+    profile: Profile = "openai"
+    reasoning_events: ReasoningEvents = "summary"
+    unsupported_tools: UnsupportedTools = "drop"
+    owners: dict[str, OwnerSettings] = {}
+    seal_keys: tuple[str, ...] = ()
     limits: LimitSettings = LimitSettings()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The fields, secrets covered."""
+        fields = {field: getattr(self, field) for field in self.__struct_fields__}
+        return [(field, "***" if field in _SECRET and value else value) for field, value in fields.items()]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{field}={value!r}' for field, value in self.__rich_repr__())})"
 
 
 class Route(NamedTuple):
@@ -126,14 +154,14 @@ class Route(NamedTuple):
     model: str
 
 
-_SECRET = frozenset({"api_key", "headers"})
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files")
+_SECRET = frozenset({"api_key", "headers", "seal_keys"})
+_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
 
 _SCALARS = (
     *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
-    *("no_auth", "forward_auth"),
+    *("no_auth", "forward_auth", "profile", "reasoning_events", "unsupported_tools"),
 )
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
@@ -172,6 +200,10 @@ _ALLOWED = {
     "max_turns": _A_COUNT,
     "max_tool_calls": _A_COUNT,
     "max_attempts": _A_COUNT,
+    "max_format_retries": "a whole number from 0",
+    "profile": "'openai' or 'open-responses'",
+    "reasoning_events": "'summary' or 'raw'",
+    "unsupported_tools": "'drop' or 'refuse'",
     "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
@@ -249,6 +281,8 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         models=_models(toml.table("models"), upstreams),
         limits=_build(LimitSettings, toml.table("limits").given(LimitSettings.__struct_fields__)),
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
+        owners=_owners(toml.table("owners")),
+        seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
     )
     _check_access(settings)
     return settings
@@ -491,6 +525,24 @@ def _api_keys(variable: str) -> dict[str, str]:
         if digest in keys:
             raise ConfigError(f"ANTIPHON_API_KEYS: entry {position} repeats the key of an earlier one. Drop it.")
         keys[digest] = owner or f"key_{digest[:32]}"
+    return keys
+
+
+def _owners(tables: _Table) -> dict[str, OwnerSettings]:
+    return {
+        name: _build(OwnerSettings, tables.table(name).given(OwnerSettings.__struct_fields__)) for name in tables.values
+    }
+
+
+def _seal_keys(variable: str) -> tuple[str, ...]:
+    """The secrets, comma separated, the newest first. No message shows one."""
+    keys = tuple(key.strip() for key in variable.split(",")) if variable else ()
+    for position, key in enumerate(keys, start=1):
+        if len(key) < MIN_SEAL_KEY_LENGTH:
+            raise ConfigError(
+                f"ANTIPHON_SEAL_KEYS: key {position} is shorter than {MIN_SEAL_KEY_LENGTH} characters. Use a random"
+                " one, such as `openssl rand -hex 32` gives."
+            )
     return keys
 
 

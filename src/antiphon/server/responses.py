@@ -7,30 +7,46 @@ from contextlib import aclosing, contextmanager
 
 from starlette.routing import Route
 
-from antiphon.agent.runner import Runner
+from antiphon.agent.formats import wanted_format
+from antiphon.agent.runner import Runner, Shown
+from antiphon.config import UnsupportedTools
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
 from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
-from antiphon.server.errors import from_failed_run
+from antiphon.server.errors import from_failed_run, unknown_previous
 from antiphon.server.exchange import Exchange
+from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
 from antiphon.wire.lists import ListQuery, decode_query, item_list
-from antiphon.wire.responses import CreateResponse, RetrieveQuery, decode_request
-
-# Parameters the API has and this server does not serve yet. To drop them silently would be to answer another question.
-_NOT_SERVED = ("prompt", "context_management", "moderation")
+from antiphon.wire.parameters import refuse_unserved
+from antiphon.wire.responses import CreateResponse, RetrieveQuery, decode_request, input_items
+from antiphon.wire.sealed import Sealer, opened
 
 
 class Responses:
-    """The routes under ``/v1/responses``. ``forward_auth`` gives the client's key to the upstream."""
+    """The routes under ``/v1/responses``.
 
-    def __init__(self, runner: Runner, store: Store, *, forward_auth: bool = False) -> None:
+    ``forward_auth`` gives the client's key to the upstream. ``unsupported_tools`` says what becomes of hosted tools
+    that nothing here can run.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        store: Store,
+        *,
+        forward_auth: bool = False,
+        profiles: Profiles | None = None,
+        unsupported_tools: UnsupportedTools = "drop",
+    ) -> None:
         self._runner = runner
         self._store = store
         self._forward_auth = forward_auth
+        self._profiles = profiles or Profiles()
+        self._unsupported_tools = unsupported_tools
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -45,9 +61,20 @@ class Responses:
     async def create(self, exchange: Exchange) -> None:
         """``POST /v1/responses``. Streamed or not, it is the same run; what is not streamed is folded."""
         request = decode_request(await exchange.body())
-        _refuse_what_is_not_served(request)
+        shown = self._profiles.shown(exchange)
+        self._admit(exchange, request, shown)
         work = self._run_in_background if request.background else self._run
-        await while_connected(exchange, work(exchange, request))
+        await while_connected(exchange, work(exchange, request, shown))
+
+    def _admit(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        """Refuse what is not served; open what was sealed for this owner."""
+        items = input_items(request)
+        refuse_unserved(request, items, profile=shown.profile, unsupported_tools=self._unsupported_tools)
+        wanted_format(request)
+        request.input = opened(items, self._sealer(exchange))
+
+    def _sealer(self, exchange: Exchange) -> Sealer | None:
+        return self._profiles.sealer(exchange.owner)
 
     async def retrieve(self, exchange: Exchange) -> None:
         """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable.
@@ -65,12 +92,13 @@ class Responses:
         elif asked.starting_after is not None:
             raise InvalidRequest("'starting_after' needs 'stream=true'.", param="starting_after")
         else:
-            await exchange.respond_json(response_object(await self._store.events(exchange.owner, response_id)))
+            events = await self._store.events(exchange.owner, response_id)
+            await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def cancel(self, exchange: Exchange) -> None:
         """``POST /v1/responses/{id}/cancel``: the response as it ended, by this or before."""
         events = await self._runner.cancel(exchange.owner, exchange.parameter("response_id"))
-        await exchange.respond_json(response_object(events))
+        await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def delete(self, exchange: Exchange) -> None:
         """``DELETE /v1/responses/{id}``; one that is made in the background is cancelled first."""
@@ -84,27 +112,29 @@ class Responses:
         page = await self._store.input_items(exchange.owner, exchange.parameter("response_id"), query)
         await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
 
-    async def _run(self, exchange: Exchange, request: CreateResponse) -> None:
+    async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        sealer = self._sealer(exchange)
         authorization = exchange.header(b"authorization") if self._forward_auth else None
-        async with aclosing(self._runner.run(exchange.owner, request, authorization=authorization)) as batches:
+        running = self._runner.run(exchange.owner, request, authorization=authorization, shown=shown)
+        async with aclosing(running) as batches:
             with _parent_found():
                 first = await anext(batches)
             last = first[-1]
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as frames:
+                async with aclosing(_rendered(first, batches, sealer, exchange.mark_first_event)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
                 async for batch in batches:
                     events += batch
-                await exchange.respond_json(response_object(events))
+                await exchange.respond_json(response_object(events, sealer=sealer))
 
-    async def _run_in_background(self, exchange: Exchange, request: CreateResponse) -> None:
+    async def _run_in_background(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
         authorization = exchange.header(b"authorization") if self._forward_auth else None
         with _parent_found():
-            started = await self._runner.start(exchange.owner, request, authorization=authorization)
+            started = await self._runner.start(exchange.owner, request, authorization=authorization, shown=shown)
         if request.stream:
             await self._follow(exchange, started.run)
         else:
@@ -113,13 +143,16 @@ class Responses:
     async def _follow(self, exchange: Exchange, response_id: str, *, skip: int = 0) -> None:
         async with aclosing(self._runner.follow(exchange.owner, response_id)) as batches:
             first = await anext(batches)  # or an error, which must come before the answer begins
-            async with aclosing(_rendered(first, batches, exchange.mark_first_event, skip=skip)) as frames:
+            async with aclosing(
+                _rendered(first, batches, self._sealer(exchange), exchange.mark_first_event, skip=skip)
+            ) as frames:
                 await stream(exchange, frames)
 
 
 async def _rendered(
     first: Sequence[RunEvent],
     following: AsyncIterator[list[RunEvent]],
+    sealer: Sealer | None,
     on_begun: Callable[[], None],
     *,
     skip: int = 0,
@@ -128,7 +161,7 @@ async def _rendered(
 
     ``on_begun`` is told when the model has said something; the first batch only says that an upstream took the call.
     """
-    renderer = ResponsesRenderer()
+    renderer = ResponsesRenderer(sealer=sealer)
 
     def render(batch: Sequence[RunEvent]) -> bytes:
         nonlocal skip
@@ -149,20 +182,8 @@ async def _rendered(
 
 @contextmanager
 def _parent_found() -> Iterator[None]:
-    """Say what is not found as OpenAI does: it is the request that is wrong, its URL is not."""
+    """Say what is not found as OpenAI does."""
     try:
         yield
     except NotFound as error:
-        if error.kind != "response":
-            raise
-        raise InvalidRequest(
-            f"Previous response with id {error.id!r} not found.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        ) from error
-
-
-def _refuse_what_is_not_served(request: CreateResponse) -> None:
-    for name in _NOT_SERVED:
-        if getattr(request, name) is not None:
-            raise InvalidRequest(f"The parameter {name!r} is not supported yet.", param=name)
+        raise unknown_previous(error) from error

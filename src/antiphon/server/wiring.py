@@ -14,19 +14,22 @@ from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
-from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Repair, Settings, dialect_of, route
+from antiphon.clock import Clock, Ids, RandomIds, SystemClock
+from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.passthrough import Passthrough
+from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
@@ -103,15 +106,23 @@ async def open_app(
             forward_auth=forward_auth,
             on_call=metrics.call_passed_on,
         )
-        chat = Chat(
-            runner, passthrough, resolve, repair_of=partial(_repair, settings, dialects), forward_auth=forward_auth
+        repair_of = partial(_repair, settings, dialects)
+        chat = Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=forward_auth)
+        profiles = _profiles(settings, ids)
+        responses = Responses(
+            runner,
+            store,
+            forward_auth=forward_auth,
+            profiles=profiles,
+            unsupported_tools=settings.unsupported_tools,
         )
         app = App(
             [
-                *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
+                *responses.routes(),
+                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
                 *StoredChats(store).routes(),
                 *chat.routes(),
-                *Conversations(store, ids).routes(),
+                *Conversations(store, ids, profiles=profiles).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
                 *metrics.routes(),
                 *passthrough.routes(),
@@ -203,6 +214,12 @@ def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Call
     return resolve
 
 
+def _profiles(settings: Settings, ids: Ids) -> Profiles:
+    keyring = open_keyring(settings.seal_keys, settings.data_dir, new_secret=ids.new("seal") + ids.new(""))
+    default = OwnerSettings(profile=settings.profile, reasoning_events=settings.reasoning_events)
+    return Profiles(default, owners=settings.owners, keyring=keyring)
+
+
 def _repair(settings: Settings, dialects: Callable[[str, str], Dialect], target: Target) -> Repair:
     """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
     name = target.provider.name
@@ -218,6 +235,7 @@ def _limits(settings: Settings) -> Limits:
         max_turns=limits.max_turns,
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
+        max_format_retries=limits.max_format_retries,
         timeout_s=limits.timeout_s,
     )
 

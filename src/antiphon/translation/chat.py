@@ -13,6 +13,7 @@ from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
 from antiphon.translation.tools import choose, offer_tools
 from antiphon.wire.items import Item, PlainText
+from antiphon.wire.parameters import PARAMETERS
 from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, TextOptions
 
 # Same name, same meaning in both APIs.
@@ -20,9 +21,7 @@ _SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 # These help an operator or a cache; an answer without them is the same answer.
 HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
 # Settled by others (server, loop, store), or by the translation below.
-_SETTLED = frozenset(
-    {name for name in CreateResponse.__struct_fields__ if name != "raw"} | {"client_metadata", "generate", "type"}
-)
+_SETTLED = PARAMETERS.keys()
 
 
 def to_chat(
@@ -142,10 +141,5 @@ def _how_to_answer(wanted: JsonObject | JsonSchema) -> str:
 
 
 def _disclose_unserved(request: CreateResponse, rules: ChatRules, notes: Notes) -> None:
-    if request.truncation == "auto":
-        notes.add("unserved_parameter", seen="truncation auto", done="ignored: a chat upstream gets the whole input")
-    for name in ("prompt", "moderation"):
-        if getattr(request, name) is not None:
-            notes.add("unserved_parameter", seen=name, done="ignored: there is nothing here that serves it")
     for name in sorted(request.raw.keys() - _SETTLED - rules.parameters - EXTRA_PARAMETERS):
         notes.add("unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know")

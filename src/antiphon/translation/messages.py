@@ -19,7 +19,8 @@ from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of, echo_of_message
 from antiphon.translation.roles import ChatMessage, arrange_roles
 from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
-from antiphon.wire.items import Item
+from antiphon.wire.items import PRIVATE, Item
+from antiphon.wire.sealed import summary_of
 
 _INTERRUPTED = "[The call was interrupted: there is no output.]"
 # What provider data may not replace; a residual `index` is refused by strict servers (Q36).
@@ -74,6 +75,9 @@ class Transcript:
             self._add_message(item)
         elif kind == "reasoning":
             self._add_reasoning(item)
+        elif kind == "compaction":
+            self._turn = None
+            self._entries.append({"role": "user", "content": summary_of(item)})
         elif kind in _CALLS:
             self._add_call(item, *_CALLS[kind](item))
         elif kind in _OUTPUTS:
@@ -204,7 +208,7 @@ class Transcript:
 
     def _provider_data(self, item: Item) -> dict[str, Any]:
         """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
-        private = item.get("antiphon")
+        private = item.get(PRIVATE)
         if not isinstance(private, dict) or not isinstance(private.get("provider_data"), dict):
             return {}
         if self._upstream not in (None, private.get("upstream")):

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.wire.items import Item
-from antiphon.wire.reasoning import Reasoning, unseal
+from antiphon.wire.items import PRIVATE, Item
+from antiphon.wire.reasoning import Reasoning
 
 # The item is in the client's hands, so the name it carries may not become any key of the message.
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
@@ -54,20 +54,13 @@ def echo_of_message(message: dict[str, Any], rules: ChatRules, notes: Notes) -> 
 
 
 def _kept(item: Item, notes: Notes) -> Reasoning:
-    """What we wrote down when the item was made: beside it in the store, or sealed inside it."""
-    private = item.get("antiphon")
+    """What we wrote down when the item was made: beside it in the store, or taken out of its seal at the door."""
+    private = item.get(PRIVATE)
     if isinstance(private, dict):
-        try:
-            return msgspec.convert(private, Reasoning)
-        except msgspec.ValidationError:  # not written by us: a client may send any member
-            return Reasoning()
-    sealed = item.get("encrypted_content")
-    if not isinstance(sealed, str):
-        return Reasoning()
-    unsealed = unseal(sealed)
-    if unsealed is None:
+        return msgspec.convert(private, Reasoning)
+    if isinstance(sealed := item.get("encrypted_content"), str):
         notes.add("Q72", seen=f"encrypted_content {sealed}", done="dropped: it was not sealed here")
-    return unsealed or Reasoning()
+    return Reasoning()
 
 
 def _joined(parts: Any) -> str:

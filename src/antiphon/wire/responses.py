@@ -29,7 +29,7 @@ Verbosity = Literal["low", "medium", "high"]
 Label = Annotated[str, Meta(max_length=64)]
 Metadata = Annotated[dict[Label, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
+AtLeastOne = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 # --- parameters ------------------------------------------------------------------------------
