@@ -206,21 +206,6 @@ async def test_readers_who_come_at_different_times_see_the_same(store: SqliteSto
 
 
 @scenario
-async def test_a_run_is_kept_in_a_segment_for_each_turn_while_it_goes(store: SqliteStore) -> None:
-    process = Process(store, stop_at=3 * 4 + 2)
-    run = await process.start()
-    async for batch in process.runner.follow("me", run):
-        if batch[-1] != (await store.events("me", run))[-1]:
-            continue
-        if process.provider.waits.is_set() and any(isinstance(event, TurnStarted) for event in batch):
-            break
-    count = "SELECT count(*) FROM segments"
-    (segments,) = await store._database.transact(lambda db: db.execute(count).fetchone())
-    assert segments <= 1 + 3 * 2 + 3  # the start; a turn and its results, three times; the turn that goes
-    await process.runner.close()
-
-
-@scenario
 async def test_a_run_that_is_not_stored_cannot_go_in_the_background(store: SqliteStore) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await Process(store).start(store=False)
@@ -401,6 +386,47 @@ async def test_a_run_whose_model_is_gone_fails_and_says_so(store: SqliteStore) -
     assert await process.runner.recover() == 1
     events = await process.end("resp_1")
     assert (status(events), error_code(events)) == ("failed", "model_not_found")
+
+
+@scenario
+async def test_what_went_in_the_foreground_is_failed_and_nothing_is_asked_again(store: SqliteStore) -> None:
+    responses = RunStarted(run="resp_1", created_at_s=1, model="m", request={"model": "m"})
+    chat = RunStarted(run="chatcmpl_1", created_at_s=1, model="m", request={"background": True}, api="chat")
+    for started in (responses, chat):
+        await store.begin("me", started, parent=None, input_items=[])
+    process = Process(store)
+    assert await process.runner.recover() == 2
+    assert error_code(await store.events("me", "resp_1")) == "interrupted"
+    assert error_code(await store.events("me", "chatcmpl_1", api="chat")) == "interrupted"
+    assert process.provider.calls == []
+
+
+@scenario
+async def test_a_run_in_a_conversation_goes_on_with_what_that_held_and_is_added_to_it(store: SqliteStore) -> None:
+    said = {"id": "msg_1", "type": "message", "role": "user", "content": "before"}
+    await store.conversations.create("me", "conv_1", metadata={}, items=[said])
+    first = Process(store, stop_at=0)
+    run = await first.start(conversation="conv_1")
+    await first.provider.waits.wait()
+    await first.runner.close()
+    second = Process(store, ids_used=50)
+    second.runner.begin_recovery()
+    assert status(await second.end(run)) == "completed"
+    assert second.provider.calls[0].items == first.provider.calls[0].items
+    assert second.provider.calls[0].items[0]["content"] == "before"
+    held = (await store.conversations.history("me", "conv_1")).items
+    assert [item["type"] for item in held[:3]] == ["message", "message", "function_call"]
+
+
+@scenario
+async def test_runs_that_end_are_told_of_and_those_that_are_left_are_not(store: SqliteStore) -> None:
+    told: list[Sequence[RunEvent]] = []
+    process = Process(store, stop_at=0, on_ended=told.append)
+    ends, _ = await process.start(), await process.start()
+    await process.provider.waits.wait()
+    await process.runner.cancel("me", ends)
+    await process.runner.close()
+    assert [status(events) for events in told] == ["cancelled"]
 
 
 @scenario

@@ -10,7 +10,7 @@ from antiphon.agent import journal as journal_module
 from antiphon.agent.journal import Journal
 from antiphon.clock import FakeClock
 from antiphon.errors import StoreError
-from antiphon.events import RunEvent, RunFinished, RunStarted, TextDelta, TextStarted
+from antiphon.events import RunEvent, RunFinished, RunStarted, TextDelta, TextStarted, TurnFinished, TurnStarted
 from antiphon.store.sqlite import SqliteStore
 
 STARTED = RunStarted(run="resp_1", created_at_s=1, model="m", request={})
@@ -57,6 +57,20 @@ def test_a_caller_who_is_cancelled_in_a_barrier_leaves_no_event_written_twice() 
         return await store.events("me", "resp_1")
 
     assert asyncio.run(main()) == [STARTED, *EVENTS, FINISHED]
+
+
+def test_the_segments_of_a_turn_are_one_when_it_ends() -> None:
+    async def main() -> list[tuple[int, int]]:
+        journal, store = await begun(flushes=True)
+        store.go_on.set()
+        turn = TurnStarted(turn=0, interaction="int_1", upstream="u", model="m")
+        for event in (turn, *EVENTS, TurnFinished(turn=0, finish_reason="stop")):
+            journal.add([event])
+            await journal.commit()
+        spans = "SELECT first_seq, last_seq FROM segments ORDER BY first_seq"
+        return await store._database.transact(lambda db: db.execute(spans).fetchall())
+
+    assert asyncio.run(main()) == [(0, 0), (1, len(EVENTS) + 2)]
 
 
 def test_what_is_added_while_a_commit_goes_is_in_the_next_one() -> None:

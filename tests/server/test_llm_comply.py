@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chat_upstream import ChatUpstream
+from scripted_upstream import ChatUpstream
 from whole_server import served
 
 COMMAND = shutil.which("llm-comply", path=str(Path(sys.executable).parent))

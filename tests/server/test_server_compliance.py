@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Reply, ask
-from chat_upstream import ChatUpstream
+from scripted_upstream import ChatUpstream
 from whole_server import whole_app
 
 from antiphon.rendering.fold import fold

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asgi_client import ask
-from chat_upstream import ChatUpstream
+from scripted_upstream import ChatUpstream
 from whole_server import whole_app
 
 HI = {"model": "m", "input": "hi"}

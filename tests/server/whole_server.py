@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from chat_upstream import ChatUpstream
+from scripted_upstream import ChatUpstream
 
 from antiphon.config import load_settings
 from antiphon.server import wiring

@@ -150,7 +150,7 @@ class Journal:
         async with self._writing:
             if self._store is not None:
                 pending = self.events[self._committed :]
-                items = output_items(self.events, self._run)
+                items = stored_items(self.events)
                 await self._store.finish(self._owner, self._run, pending, finished, output_items=items)
                 self._advance(len(self.events))
 
@@ -179,3 +179,13 @@ class Journal:
         self._committed = committed
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def stored_items(events: Sequence[RunEvent]) -> list[Item]:
+    """The output items of a whole run that are kept beside its journal.
+
+    A chat completion has none: nobody continues from it, and its messages are read out of the journal.
+    """
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    return output_items(events, started.run) if started.api == "responses" else []

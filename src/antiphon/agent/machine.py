@@ -5,13 +5,13 @@ done. The loop does it, and what comes of it are events again. Because nothing e
 resumed after a crash or forked at a step is this same machine fed a recorded prefix: what the prefix already holds is
 not done again.
 
-    IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ──────────> ENDED
-                      │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
-                      │  ▲ │── turn.failed, interrupted, to be retried ─> ASKING
-                      │  │ └── turn.failed ──────────────────────────────> ENDED
-     server-side calls│  │all answered
-                      ▼  │
-                     ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+    IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ─────────────> ENDED
+                            │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
+                            │  │ │── turn.failed, interrupted, to be retried ─> ASKING, the next turn
+                            │  │ └── turn.failed ─────────────────────────────> ENDED
+          server-side calls │  │ all answered
+                            ▼  │
+                           ACTING ── approval needed ──> WAITING ── decided ──> ACTING
 
 What a journal that broke off had under way, `Machine.interruption` closes, and `Machine.pending` is what is left to do.
 

@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.agent.journal import Journal
+from antiphon.agent.journal import Journal, stored_items
 from antiphon.agent.loop import Loop, OnInterruption, Target, Tool
 from antiphon.agent.machine import INTERRUPTED, Limits, Machine
 from antiphon.clock import Clock, Ids
-from antiphon.errors import AntiphonError, InvalidRequest, StoreError
+from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
-from antiphon.rendering.items import output_items
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
 from antiphon.store.references import resolved
@@ -295,6 +294,8 @@ class Runner:
             if not isinstance(events[-1], RunFinished):
                 await self._wait_for_recovery()
         if journal := self._going.get((owner, run)):
+            if journal.started.api != "responses":
+                raise NotFound("response", run)
             async for batch in journal.committed():
                 last = batch[-1]
                 yield batch
@@ -360,7 +361,7 @@ class Runner:
         machine.feed_all(events)
         finished = RunFinished(status="failed", finished_at_s=int(self._clock.now_s()), error=error)
         tail: list[RunEvent] = [*machine.closing(), finished]
-        items = output_items(events + tail, left.run)
+        items = stored_items(events + tail)
         await self._store.finish(left.owner, left.run, tail, finished, output_items=items)
         return False
 

@@ -48,19 +48,22 @@ def report(found: list[Compared]) -> Iterator[Text]:
     if not different:
         yield Text(f"No difference in {len(found)} interactions.", style="green")
         return
-    yield Text(f"First divergence: {_first(different[0])}", style="bold red")
+    yield from _first(different[0])
     equal = len(found) - len(different)
-    yield Text(f"{equal} interactions are the same, {len(different)} are not.\n", style="dim")
+    yield Text(f"\nThe same: {equal}. Different: {len(different)}.\n", style="dim")
     for each in different:
         yield from _shown(each)
 
 
-def _first(compared: Compared) -> str:
-    found, name = compared.found, _name(compared.pair)
+def _first(compared: Compared) -> Iterator[Text]:
+    yield Text(f"First divergence: {_name(compared.pair)}", style="bold red")
+    found = compared.found
     if found is None:
-        return f"{name} is in {'A' if compared.pair.a else 'B'} only"
-    side, differences = ("request", found.requests) if found.requests else ("answer", found.answers)
-    return f"{name}, {side}, at {clean(differences[0].path)}"
+        yield Text(f"  in {'A' if compared.pair.a else 'B'} only")
+    elif found.requests:
+        yield _difference("request", found.requests[0])
+    else:
+        yield _difference("answer", found.answers[0])
 
 
 def _shown(compared: Compared) -> Iterator[Text]:

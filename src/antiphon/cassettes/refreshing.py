@@ -32,6 +32,14 @@ _MAX_SHOWN = 3
 _ERROR = 400
 
 
+_HOW: dict[Drift, str] = {
+    "same": "is as it was",
+    "words": "has other words",
+    "shape": "has another shape",
+    "status": "has another status",
+}
+
+
 class Drifted(NamedTuple):
     """What became of one interaction. ``number`` is that in the old cassette, None where it is new."""
 
@@ -48,13 +56,14 @@ class Drifted(NamedTuple):
         shown = "".join(f"\n    {each}" for each in self.differences[:_MAX_SHOWN])
         more = len(self.differences) - _MAX_SHOWN
         rest = f"\n    and {more} more" if more > 0 else ""
-        return f"refresh: interaction {self.number} ({self.operation}) has another {self.drift}{shown}{rest}"
+        how = _HOW[self.drift or "words"]
+        return f"refresh: interaction {self.number} ({self.operation}) {how}{shown}{rest}"
 
 
 class Refresh:
     """A transport that asks the world whatever the cassette holds, and on `close` replaces what changed.
 
-    ``drifts`` says, then, what did.
+    ``tell`` is given, then, a text for each of them.
 
     Raises:
         CassetteError: the file exists and is no native cassette.
@@ -68,13 +77,14 @@ class Refresh:
         clock: Clock,
         scrub: Callable[[Interaction], Interaction] | None = None,
         tags: Callable[[HttpRequest], dict[str, str]] | None = None,
+        tell: Callable[[str], None] = log.info,
     ) -> None:
         if path.exists():
             lines(path)  # found out before anything is asked
         self._path = path
         self._fresh = path.with_name(f"{path.name}.refresh")
         self._recorder = Recorder(transport, self._fresh, clock=clock, scrub=scrub, tags=tags)
-        self.drifts: list[Drifted] = []
+        self._tell = tell
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The live answer; see `Transport.send`."""
@@ -88,9 +98,12 @@ class Refresh:
         """Close the live transport, and bring the fresh answers into the cassette."""
         await self._recorder.close()
         try:
-            self.drifts = merge(self._path, self._fresh)
+            drifts = merge(self._path, self._fresh)
         except (CassetteError, OSError) as error:
             log.warning("%s is as it was, and the fresh answers are in %s: %s", self._path, self._fresh, error)
+            return
+        for each in drifts:
+            self._tell(str(each))
 
 
 def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from antiphon.cli.common import EXIT_NOT_STARTED, say
+from antiphon.cli.common import EXIT_NOT_STARTED, explained, say
 
 
 @click.command()
@@ -19,6 +18,8 @@ from antiphon.cli.common import EXIT_NOT_STARTED, say
 @click.option("--api-key-env", metavar="NAME", help="The variable that holds the upstream's key.")
 @click.option("--record", metavar="FILE", help="Write every call of the upstream to a cassette.")
 @click.option("--replay", metavar="FILE", help="Answer from a recording instead of an upstream.")
+@click.option("--auto", metavar="FILE", help="Answer from a cassette, and record what it does not hold.")
+@click.option("--refresh", metavar="FILE", help="Ask the upstream; replace in a cassette what changed.")
 @click.option(
     "--match",
     type=click.Choice(["body", "order"]),
@@ -58,14 +59,10 @@ def serve(config: str | None, chunk_delay_ms: float, log_level: str, **flags: An
     ANTIPHON_API_KEYS (key,owner=key,...).
     """
     from antiphon.config import load_settings
-    from antiphon.errors import AntiphonError
     from antiphon.server.serving import configure_logging
     from antiphon.server.serving import serve as serve_until_stopped
 
     configure_logging(log_level)
-    try:
+    with explained(EXIT_NOT_STARTED):
         settings = load_settings(flags, os.environ, Path(config) if config else None)
         serve_until_stopped(settings, say=say, chunk_delay_s=chunk_delay_ms / 1000)
-    except AntiphonError as error:
-        click.echo(f"antiphon: {error.message}", err=True)
-        sys.exit(EXIT_NOT_STARTED)

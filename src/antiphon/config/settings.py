@@ -125,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forward_auth: bool = False
     record: Path | None = None
     replay: Path | None = None
+    auto: Path | None = None
+    refresh: Path | None = None
     match: Literal["body", "order"] = "body"
     on_interruption: Literal["retry", "fail"] = "retry"
     repair: Repair = "auto"
@@ -154,15 +156,18 @@ class Route(NamedTuple):
 
 _SECRET = frozenset({"api_key", "headers", "seal_keys"})
 _TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
+# How a cassette is used; one of them at a time.
+_CASSETTES = ("record", "replay", "auto", "refresh")
+
 _SCALARS = (
-    *("host", "port", "data_dir", "record", "replay", "match", "repair", "on_interruption"),
+    *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
     *("no_auth", "forward_auth", "profile", "reasoning_events", "unsupported_tools"),
 )
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
 # A variable is set for a whole machine and forgotten: production must never be answered from a recording because of
 # one. For the same reason none can name the configuration file, which may say `replay`.
-_VARIABLES = tuple(name for name in (*_SCALARS, *_UPSTREAM_FLAGS) if name != "replay")
+_VARIABLES = tuple(name for name in (*_SCALARS, *_UPSTREAM_FLAGS) if name not in ("replay", "auto", "refresh"))
 
 _A_COUNT = "a whole number above 0"
 _SECONDS = "a number of seconds above 0"
@@ -172,6 +177,8 @@ _ALLOWED = {
     "data_dir": "a path",
     "record": "a path",
     "replay": "a path",
+    "auto": "a path",
+    "refresh": "a path",
     "match": "'body' or 'order'",
     "on_interruption": "'retry' or 'fail'",
     "no_auth": "true or false",
@@ -259,10 +266,9 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
     """
     toml = _read_toml(toml_path)
     given = toml.given(_SCALARS, tables=_TABLES) | _from_flags_and_env(flags, env)
-    if "replay" in given and "record" in given:
-        raise ConfigError(
-            f"{given['record'].source} and {given['replay'].source} exclude each other. Drop one of them."
-        )
+    used = [given[name].source for name in _CASSETTES if name in given]
+    if len(used) > 1:
+        raise ConfigError(f"{' and '.join(used)} exclude each other. Drop one of them.")
     dialects = _dialects(toml)
     upstreams = _upstreams(toml.table("upstreams"), given, env)
     _check_dialects(upstreams, dialects, toml.path)
@@ -292,11 +298,12 @@ def load_dialects(toml_path: Path | None = None) -> tuple[Entry, ...]:
 
 
 def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, _Given]:
-    if env.get("ANTIPHON_REPLAY"):
-        raise ConfigError(
-            f"ANTIPHON_REPLAY is {env['ANTIPHON_REPLAY']!r}, but no variable can switch replay on."
-            f' Use --replay FILE, or replay = "FILE" in {TOML_NAME}.'
-        )
+    for name in ("replay", "auto"):
+        if value := env.get(f"ANTIPHON_{name.upper()}"):
+            raise ConfigError(
+                f"ANTIPHON_{name.upper()} is {value!r}, but no variable can switch replay on."
+                f' Use --{name} FILE, or {name} = "FILE" in {TOML_NAME}.'
+            )
     variables = {name: f"ANTIPHON_{name.upper()}" for name in _VARIABLES}
     if flags.get("upstream"):
         del variables["api_key_env"]  # that key belongs to the variables' upstream, and must not go to another

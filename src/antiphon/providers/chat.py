@@ -88,7 +88,7 @@ class ChatProvider:
                 dialect=dialect,
                 offered=chat.offered,
                 n=chat.body.get("n", 1),
-                used_call_ids=[item["call_id"] for item in call.items if item.get("type") in _CALLS],
+                used_call_ids=_used_call_ids(call),
                 max_event_bytes=self._max_event_bytes,
             )
             async with aclosing(_assemble(assembler, response)) as batches:
@@ -204,6 +204,14 @@ def _translated(call: ModelCall, dialect: Dialect, upstream: str) -> ChatCall:
     if isinstance(call.request, CreateResponse):
         return to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
     return chat_to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
+
+
+def _used_call_ids(call: ModelCall) -> list[str]:
+    """The ids of all calls that the model must see."""
+    ids = [item["call_id"] for item in call.items if item.get("type") in _CALLS]
+    if isinstance(call.request, CreateResponse):
+        return ids
+    return [*(each["id"] for message in call.request.messages for each in message.get("tool_calls") or ()), *ids]
 
 
 async def _assemble(assembler: ChatAssembler, response: HttpResponse) -> AsyncGenerator[list[ModelEvent], None]:

@@ -39,6 +39,8 @@ __all__ = ["DONE", "ChatRenderer", "chat_choices", "chat_completion", "sse"]
 
 _encode = msgspec.json.encode
 
+_CALL_MEMBERS = frozenset({"index", "id", "type", "function", "custom"})
+
 
 def chat_choices(events: Iterable[RunEvent]) -> list[dict[str, Any]]:
     """One dict for each choice of a model call, in order: what `antiphon inspect` shows.
@@ -84,8 +86,9 @@ def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
             }
             for index, choice in choices.in_order()
         ],
-        "usage": _usage(choices.usage),
     }
+    if choices.usage is not None:
+        completion["usage"] = _usage(choices.usage)
     return completion | _disclosure(choices.diagnostics)
 
 
@@ -123,6 +126,17 @@ def _tool_call(call: _Call, arguments: str) -> dict[str, Any]:
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": arguments}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _sent_back(provider_data: dict[str, Any]) -> dict[str, Any]:
+    """What a client shall send back with a call, beside what makes it a call."""
+    return {name: value for name, value in provider_data.items() if name not in _CALL_MEMBERS}
+
+
+def _logprob(logprob: dict[str, Any]) -> dict[str, Any]:
+    """A token's logprob with the members that OpenAI always has and others leave out."""
+    top = [{"bytes": None, **other} for other in logprob.get("top_logprobs") or ()]
+    return {"bytes": None, **logprob, "top_logprobs": top}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
@@ -204,7 +218,7 @@ class _Choices:
     def text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         choice.text.append(event.text)
-        choice.logprobs += event.logprobs
+        choice.logprobs += map(_logprob, event.logprobs)
 
     def annotation(self, event: AnnotationAdded) -> None:
         self._choice_of[event.block].annotations.append(_chat_annotation(event.annotation))
@@ -228,7 +242,7 @@ class _Choices:
     def call_finished(self, event: ToolCallFinished) -> None:
         call = self._calls[event.block]
         call.pieces = [event.arguments]
-        call.provider_data = event.provider_data
+        call.provider_data = _sent_back(event.provider_data)
 
     def diagnostic(self, event: Diagnostic) -> None:
         self.diagnostics.append(event)
@@ -347,7 +361,7 @@ class ChatRenderer:
     def _text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         if event.logprobs:
-            logprobs = {"content": event.logprobs, "refusal": None}
+            logprobs = {"content": [*map(_logprob, event.logprobs)], "refusal": None}
             self._write_choice(choice, {"delta": {"content": event.text}, "logprobs": logprobs})
         else:
             self._write(choice, b'{"content":%b}' % _encode(event.text))
@@ -384,8 +398,11 @@ class ChatRenderer:
     def _call_delta(self, event: ToolCallDelta) -> None:
         choice, index, call = self._calls[event.block]
         call.pieces.append(event.arguments)
+        self._write_call(choice, index, call, event.arguments, {})
+
+    def _write_call(self, choice: int, index: int, call: _Call, arguments: str, more: dict[str, Any]) -> None:
         kind, text = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
-        self._write(choice, _encode({"tool_calls": [{"index": index, kind: {text: event.arguments}}]}))
+        self._write(choice, _encode({"tool_calls": [{**more, "index": index, kind: {text: arguments}}]}))
 
     def _call_finished(self, event: ToolCallFinished) -> None:
         # A client can only append: what the deltas got wrong cannot be taken back here.
@@ -393,8 +410,8 @@ class ChatRenderer:
         streamed = call.arguments
         if event.arguments != streamed and event.arguments.startswith(streamed):
             self._call_delta(ToolCallDelta(block=event.block, arguments=event.arguments[len(streamed) :]))
-        if event.provider_data:
-            self._write(choice, _encode({"tool_calls": [{**event.provider_data, "index": index}]}))
+        if more := _sent_back(event.provider_data):
+            self._write_call(choice, index, call, "", more)
 
     def _diagnostic(self, event: Diagnostic) -> None:
         self._diagnostics.append(event)

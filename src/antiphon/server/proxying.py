@@ -72,7 +72,7 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
         else:
             transport = HttpTransport(raw=True)
             if settings.mode != "live":
-                transport, report = _recording(settings, transport, upstreams, player, clock)
+                transport = _recording(settings, transport, upstreams, player, clock, say)
         stack.push_async_callback(transport.close)
         proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
         stack.push_async_callback(proxy.close)
@@ -87,7 +87,7 @@ def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, li
     kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
 
     numbers = {id(each): index for index, each in enumerate(kept)}
-    tell_line: Say = say or (lambda line: _log.info("%s", line))
+    tell_line = say or _log.info
 
     def tell(interaction: Interaction, differences: Sequence[object]) -> None:
         for difference in differences:
@@ -113,19 +113,23 @@ def _remedy(settings: ProxySettings, kept: Sequence[Interaction]) -> str:
 
 
 def _recording(
-    settings: ProxySettings, live: HttpTransport, upstreams: Upstreams, player: Player | None, clock: SystemClock
-) -> tuple[SocketTransport, Callable[[], list[str]]]:
+    settings: ProxySettings,
+    live: HttpTransport,
+    upstreams: Upstreams,
+    player: Player | None,
+    clock: SystemClock,
+    say: Say | None,
+) -> SocketTransport:
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
     if settings.mode == "refresh":
-        refresh = Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
-        return refresh, lambda: [str(each) for each in refresh.drifts]
+        return Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url), tell=say or _log.info)
     try:
         recorder = Recorder(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
-    return (Auto(player, recorder) if player else recorder), list
+    return Auto(player, recorder) if player else recorder
 
 
 def _is_missing(path: Path) -> bool:

@@ -164,6 +164,10 @@ def _ready_line(settings: Settings, port: int) -> str:
         what = "upstream " + ", ".join(each.base_url for each in settings.upstreams.values())
     if settings.record is not None:
         what += f", recording to {settings.record}"
+    if settings.auto is not None:
+        what += f", replaying {settings.auto} and recording what is missing"
+    if settings.refresh is not None:
+        what += f", refreshing {settings.refresh}"
     return f"Antiphon listens on http://{host}:{port} ({what}; data in {settings.data_dir})"
 
 

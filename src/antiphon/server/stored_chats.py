@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.routing import Route
 
-from antiphon.errors import InvalidRequest
+from antiphon.errors import NotFound
 from antiphon.events import RunStarted
 from antiphon.rendering.chat import chat_completion
 from antiphon.server.app import route
 from antiphon.server.exchange import Exchange
 from antiphon.store.base import Store, StoredChat
+from antiphon.wire.lists import ChatListQuery, ChatMessagesQuery, decode_query, item_list
 from antiphon.wire.refusals import refusal
 from antiphon.wire.responses import Metadata, decode_object
 
 _PATH = "/v1/chat/completions/{completion_id}"
-
-_DEFAULT_LIMIT = 20
-_MAX_LIMIT = 100
 
 # What a stored completion repeats of its request, and what stands there if the client said nothing.
 _ECHOED: dict[str, Any] = {
@@ -55,17 +51,9 @@ class StoredChats:
 
     async def list(self, exchange: Exchange) -> None:
         """``GET /v1/chat/completions``: those of this owner that came to an end, oldest first."""
-        page = _page(exchange, "model", "metadata")
-        found = await self._store.chats(
-            exchange.owner,
-            after=page.after,
-            limit=page.limit + 1,
-            newest_first=page.newest_first,
-            model=page.filters.get("model"),
-            metadata=page.metadata,
-        )
-        shown = [_completion(chat) for chat in found[: page.limit]]
-        await exchange.respond_json(_listing(shown, has_more=len(found) > page.limit))
+        query = decode_query(exchange.query, ChatListQuery)
+        found = await self._store.chats(exchange.owner, query)
+        await exchange.respond_json(item_list([_completion(each) for each in found.chats], has_more=found.has_more))
 
     async def retrieve(self, exchange: Exchange) -> None:
         """``GET /v1/chat/completions/{id}``."""
@@ -89,16 +77,16 @@ class StoredChats:
 
     async def messages(self, exchange: Exchange) -> None:
         """``GET /v1/chat/completions/{id}/messages``: what was asked, message by message."""
-        page = _page(exchange)
+        query = decode_query(exchange.query, ChatMessagesQuery)
         messages = _messages(_started(await self._find(exchange)))
-        if page.newest_first:
+        if query.order == "desc":
             messages.reverse()
-        if page.after is not None:
+        if query.after is not None:
             ids = [message["id"] for message in messages]
-            if page.after not in ids:
-                raise InvalidRequest(f"There is no message {page.after!r} to begin after.", param="after")
-            messages = messages[ids.index(page.after) + 1 :]
-        await exchange.respond_json(_listing(messages[: page.limit], has_more=len(messages) > page.limit))
+            if query.after not in ids:
+                raise NotFound("message", query.after)
+            messages = messages[ids.index(query.after) + 1 :]
+        await exchange.respond_json(item_list(messages[: query.limit], has_more=len(messages) > query.limit))
 
     async def _find(self, exchange: Exchange) -> StoredChat:
         return await self._store.chat(exchange.owner, exchange.parameter("completion_id"))
@@ -134,68 +122,3 @@ def _message(message: dict[str, Any], id_: str) -> dict[str, Any]:
     if parts is not None:
         content = "".join(part["text"] for part in parts if part["type"] == "text")
     return {"name": None, "refusal": None, **message, "id": id_, "content": content, "content_parts": parts}
-
-
-def _listing(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": has_more,
-    }
-
-
-# --- what was asked for ----------------------------------------------------------------------
-
-_METADATA = re.compile(r"metadata\[(.*)\]")
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    limit: int
-    after: str | None
-    newest_first: bool
-    filters: dict[str, str]
-    metadata: dict[str, str]
-
-
-def _page(exchange: Exchange, *filters: str) -> _Page:
-    """The part of a list that the query asks for.
-
-    Raises:
-        InvalidRequest: a parameter is not known here, or its value is none.
-    """
-    given: dict[str, str] = {}
-    metadata: dict[str, str] = {}
-    for name, value in parse_qsl(exchange.query.decode("latin-1"), keep_blank_values=True):
-        labelled = _METADATA.fullmatch(name)
-        if labelled and "metadata" in filters:
-            metadata[labelled[1]] = value
-        elif name in ("limit", "order", "after", *filters) and name != "metadata":
-            given[name] = value
-        else:
-            raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
-    order = given.get("order", "asc")
-    if order not in ("asc", "desc"):
-        raise InvalidRequest(
-            f"Invalid value for 'order': {order!r}. Supported values are: 'asc', 'desc'.",
-            param="order",
-            code="invalid_value",
-        )
-    return _Page(
-        limit=_limit(given.get("limit", str(_DEFAULT_LIMIT))),
-        after=given.get("after"),
-        newest_first=order == "desc",
-        filters=given,
-        metadata=metadata,
-    )
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_LIMIT:
-        raise InvalidRequest(
-            f"Invalid 'limit': expected an integer from 1 to {_MAX_LIMIT}, but got {text[:80]!r} instead.",
-            param="limit",
-            code="invalid_value",
-        )
-    return int(text)

@@ -12,6 +12,8 @@ from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
+from antiphon.cassettes.modes import Auto
+from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
@@ -25,6 +27,7 @@ from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.openapi import OpenApi
 from antiphon.server.passthrough import Passthrough
 from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
@@ -107,17 +110,17 @@ async def open_app(
             profiles=profiles,
             unsupported_tools=settings.unsupported_tools,
         )
+        routes = [
+            *responses.routes(),
+            *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+            *StoredChats(store).routes(),
+            *chat.routes(),
+            *Conversations(store, ids, profiles=profiles).routes(),
+            *Models(asked, resolve, clock, named=named).routes(),
+            *metrics.routes(),
+        ]
         app = App(
-            [
-                *responses.routes(),
-                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
-                *StoredChats(store).routes(),
-                *chat.routes(),
-                *Conversations(store, ids, profiles=profiles).routes(),
-                *Models(asked, resolve, clock, named=named).routes(),
-                *metrics.routes(),
-                *passthrough.routes(),
-            ],
+            [*routes, *OpenApi(routes).routes(), *passthrough.routes()],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
@@ -154,14 +157,21 @@ def _live(settings: Settings, clock: Clock) -> Transport:
             for each in settings.upstreams.values()
         }
     )
-    if settings.record is None:
+    path = settings.record or settings.auto or settings.refresh
+    if path is None:
         return upstreams
+    scrub = Scrubber([upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key])
     try:
-        settings.record.parent.mkdir(parents=True, exist_ok=True)
-        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
-        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if settings.refresh is not None:
+            return Refresh(upstreams, path, clock=clock, scrub=scrub)
+        recorder = Recorder(upstreams, path, clock=clock, scrub=scrub)
     except OSError as error:
-        raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
+    if settings.auto is None:
+        return recorder
+    kept = list(read(path)) if path.exists() and path.stat().st_size else []
+    return Auto(Player(kept, match=settings.match, name=str(path)), recorder)
 
 
 def _player(

@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.wire.conversations import Conversation
-from antiphon.wire.lists import ListQuery
+from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
 
 
@@ -33,6 +33,13 @@ class StoredChat(msgspec.Struct, frozen=True):
 
     events: list[RunEvent]
     metadata: dict[str, str]
+
+
+class ChatPage(NamedTuple):
+    """A part of a list of chat completions; ``has_more`` says whether the list goes on."""
+
+    chats: list[StoredChat]
+    has_more: bool
 
 
 class ConversationHistory(NamedTuple):
@@ -169,20 +176,11 @@ class Store(Protocol):
         """
         ...
 
-    async def chats(
-        self,
-        owner: str,
-        *,
-        after: str | None = None,
-        limit: int = 20,
-        newest_first: bool = False,
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> list[StoredChat]:
-        """Stored chat completions in order of arrival: those after the run ``after`` that have all of ``metadata``.
+    async def chats(self, owner: str, query: ChatListQuery) -> ChatPage:
+        """A page of the stored chat completions that have an answer, in order of arrival.
 
         Raises:
-            NotFound: ``after`` is no chat completion of this owner.
+            NotFound: there is no chat completion of this owner to begin the page after.
         """
         ...
 

@@ -18,11 +18,11 @@ from antiphon.clock import Clock
 from antiphon.errors import Conflict, NotFound, StoreError
 from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.store import queries, segments
-from antiphon.store.base import ConversationHistory, ItemPage, StoredChat, UnfinishedRun
+from antiphon.store.base import ChatPage, ConversationHistory, ItemPage, StoredChat, UnfinishedRun
 from antiphon.store.conversations import SqliteConversations, append_run, require_new_items
 from antiphon.store.database import Database, Synchronous
 from antiphon.store.items import counts, for_the_model, insert_run_items, prune, read_page
-from antiphon.wire.lists import ListQuery
+from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
 
 # What a client calls a run of each API.
@@ -195,31 +195,27 @@ class SqliteStore:
 
         return _stored_chat(run, *await self._database.transact(read))
 
-    async def chats(
-        self,
-        owner: str,
-        *,
-        after: str | None = None,
-        limit: int = 20,
-        newest_first: bool = False,
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> list[StoredChat]:
+    async def chats(self, owner: str, query: ChatListQuery) -> ChatPage:
         """See `Store.chats`."""
-        wanted = msgspec.json.encode(metadata or {}).decode()
-        asked = {"owner": owner, "after": after, "limit": limit, "model": model, "metadata": wanted}
+        asked = {
+            "owner": owner,
+            "after": query.after,
+            "limit": query.limit + 1,
+            "model": query.model,
+            "metadata": msgspec.json.encode(query.metadata).decode(),
+        }
 
         def read(db: sqlite3.Connection) -> list[tuple[str, str, list[bytes]]]:
-            if after is not None:
-                _visible(db, owner, after, "chat")
-            query = queries.CHATS_NEWEST_FIRST if newest_first else queries.CHATS_OLDEST_FIRST
-            rows = db.execute(query, asked).fetchall()
-            segments_of = {
-                run: db.execute(queries.SEGMENTS, {"owner": owner, "run": run}).fetchall() for run, _ in rows
-            }
-            return [(run, text, [blob for _, blob in segments_of[run]]) for run, text in rows]
+            if query.after is not None:
+                _visible(db, owner, query.after, "chat")
+            page = queries.CHATS_NEWEST_FIRST if query.order == "desc" else queries.CHATS_OLDEST_FIRST
+            return [
+                (run, metadata, [blob for _, blob in db.execute(queries.SEGMENTS, {"owner": owner, "run": run})])
+                for run, metadata in db.execute(page, asked).fetchall()
+            ]
 
-        return [_stored_chat(*found) for found in await self._database.transact(read)]
+        found = [_stored_chat(*row) for row in await self._database.transact(read)]
+        return ChatPage(found[: query.limit], len(found) > query.limit)
 
     async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
         """See `Store.set_metadata`."""
