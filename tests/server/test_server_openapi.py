@@ -86,7 +86,7 @@ def _probe(operation: Any, host: str) -> None:
     from schemathesis import GenerationMode
 
     @given(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE) | operation.as_strategy())
-    @settings(max_examples=50, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[*HealthCheck])
     def probe(case: Any) -> None:
         answer = case.call(base_url=host)
         assert answer.status_code < 500, (case.as_curl_command(), answer.text)

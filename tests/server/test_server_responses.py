@@ -299,7 +299,10 @@ def test_a_look_up_with_parameters_is_refused_not_answered_without_them(query: s
         server = Server(text_turn("hello"))
         made = (await server.post(HI)).json
         reply = await server.get(f"{made['id']}?{query}")
-        assert (reply.status, reply.error["param"]) == (400, query.split("&")[-1].partition("=")[0].removesuffix("[]"))
+        assert (reply.status, reply.error["param"]) == (
+            400,
+            query.split("&")[-1].partition("=")[0].replace("[]", "[0]"),
+        )
 
     asyncio.run(main())
 
