@@ -219,6 +219,27 @@ async def test_what_cannot_begin_leaves_nothing_behind(store: SqliteStore) -> No
     assert await store.unfinished() == []
 
 
+def test_a_caller_who_leaves_while_the_run_is_written_down_leaves_it_going() -> None:
+    class SlowStore(SqliteStore):
+        async def begin(self, *args: Any, **fields: Any) -> None:
+            entered.set()
+            await go_on.wait()
+            await super().begin(*args, **fields)
+
+    async def main() -> list[RunEvent]:
+        store = SlowStore.open(None, clock=FakeClock())
+        process = Process(store)
+        starting = asyncio.create_task(process.start())
+        await entered.wait()
+        starting.cancel()
+        await asyncio.wait((starting,))
+        go_on.set()
+        return await process.end("resp_" + "1".rjust(32, "0"))
+
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    assert status(asyncio.run(main())) == "completed"
+
+
 # --- cancelling ---------------------------------------------------------------------------------
 
 

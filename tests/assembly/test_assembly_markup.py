@@ -167,7 +167,7 @@ def test_q27_what_only_looks_like_a_call_stays_the_text_it_is(text: str) -> None
 
 def test_q27_a_marker_that_is_only_mentioned_holds_nothing_back() -> None:
     splitter = MarkupReader(EVERY, OFFERED)
-    assert splitter.feed("The tag <tool_call> (see") == ["The tag", " <tool_call>", " (see"]
+    assert splitter.feed("The tag <tool_call> (see") == ["The tag", " <tool_call> ", "(see"]
 
 
 def test_q27_a_closing_marker_in_a_string_does_not_end_the_call() -> None:
@@ -273,6 +273,13 @@ def test_q27_a_connection_that_was_lost_has_no_written_call() -> None:
     assert (told_calls(events), told_text(events)) == ([], CALL[:-12])
 
 
+def test_q27_log_probabilities_of_a_text_with_calls_are_left_out_and_it_is_told() -> None:
+    said = {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]}
+    marked = Dialect(answers=AnswerRules(tool_markup=("hermes",)))
+    told = [event.done for event in stream(said, STOP, dialect=marked, offered=TOOLS) if isinstance(event, Diagnostic)]
+    assert any("log probabilities" in done for done in told)
+
+
 def test_q27_without_offered_tools_nothing_is_looked_for() -> None:
     assert told_text(answer(CALL, offered={})) == CALL
 
@@ -280,3 +287,9 @@ def test_q27_without_offered_tools_nothing_is_looked_for() -> None:
 def test_q27_a_call_in_tagged_reasoning_is_only_a_thought() -> None:
     events = answer(f"<think>I could {CALL}</think>No.")
     assert (told_calls(events), told_text(events)) == ([], "No.")
+
+
+def test_q27_white_space_behind_a_marker_that_is_only_mentioned_is_text_however_it_comes() -> None:
+    text = '[Calling tool: \n\n<tool_call>{"name": "read", "arguments": {}}</tool_call>'
+    assert split(*text) == split(text)
+    assert split(text)[0] == "[Calling tool: \n\n"

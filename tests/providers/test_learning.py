@@ -252,6 +252,7 @@ def test_other_statuses_teach_nothing(status: int) -> None:
         b"\xff\xfe",
         b"<html>stream is unsupported</html>",
         b"[" * 100_000,
+        b"tool_call_id content reasoning_content " * 5_000,
     ],
 )
 def test_other_words_teach_nothing(answer: Any) -> None:

@@ -189,6 +189,8 @@ class Choice:
                 self._think = None
                 self._is_short_way_shut = self._markup is not None or self.finish_reason is not None
         elif self._markup is not None:
+            if logprobs:
+                self._emission.note("Q27", text, "left out log probabilities: calls are looked for in this text")
             self._say_marked_up(self._markup.feed(text))
         elif logprobs:
             self.speech.say_text(text, logprobs)

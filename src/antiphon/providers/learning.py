@@ -25,6 +25,9 @@ _NOT_ACCEPTED = re.compile(
     r"|unknown|unrecogni[sz]ed|unexpected|no such|extra (?:input|field)|invalid (?:parameter|argument|field)|remove"
 )
 
+# What an upstream says is searched with patterns; nobody needs this much to say no.
+_MAX_WORDS_CHARS = 16 * 1024
+
 # Parameters without which an answer is still an answer to the question.
 _DISPENSABLE = (
     *("parallel_tool_calls", "reasoning_effort", "verbosity", "chat_template_kwargs"),
@@ -195,7 +198,7 @@ class Learned(NamedTuple):
 
 def learn(status: int, answer: bytes, body: Mapping[str, Any], rules: ChatRules) -> Learned | None:
     """What to change in the rules after an upstream refused a request, or None if its words teach nothing new."""
-    words = " ".join(" ".join(_said(_decoded(answer))).lower().split())
+    words = " ".join(" ".join(_said(_decoded(answer)))[:_MAX_WORDS_CHARS].lower().split())
     refusal = Refusal(words, body, rules)
     changed: dict[str, Any] = {}
     lessons = []
