@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from asgi_client import Reply, ask
@@ -188,17 +188,25 @@ def test_a_run_falls_back_too_and_is_shown_under_the_name_that_was_asked_for() -
     assert second.calls[0].model == "m-2"
 
 
+class Silence(asyncio.Event):
+    """An event that never comes; whoever begins to wait for it makes the client leave."""
+
+    def __init__(self, leave: asyncio.Event) -> None:
+        super().__init__()
+        self._leave = leave
+
+    async def wait(self) -> Literal[True]:
+        self._leave.set()
+        return await super().wait()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_a_run_cancels_its_upstream(stream: bool) -> None:
     async def main() -> None:
         leave = asyncio.Event()
-        upstream = FakeProvider(turns=[[*text_turn("hello")[:3], asyncio.Event()]])
-        application = app(Target(upstream, "m"))
-        asking = asyncio.create_task(ask(application, "POST", PATH, {**STORED, "stream": stream}, leave=leave))
-        while not upstream.calls:
-            await asyncio.sleep(0)
-        leave.set()
-        assert not (await asking).ended
+        upstream = FakeProvider(turns=[[*text_turn("hello")[:3], Silence(leave)]])
+        reply = await ask(app(Target(upstream, "m")), "POST", PATH, {**STORED, "stream": stream}, leave=leave)
+        assert not reply.ended
         assert upstream.gone.is_set()
 
     asyncio.run(main())
