@@ -167,7 +167,7 @@ def test_q27_what_only_looks_like_a_call_stays_the_text_it_is(text: str) -> None
 
 def test_q27_a_marker_that_is_only_mentioned_holds_nothing_back() -> None:
     splitter = MarkupReader(EVERY, OFFERED)
-    assert splitter.feed("The tag <tool_call> (see") == ["The tag", " <tool_call>", " (see"]
+    assert splitter.feed("The tag <tool_call> (see") == ["The tag", " <tool_call> ", "(see"]
 
 
 def test_q27_a_closing_marker_in_a_string_does_not_end_the_call() -> None:
@@ -287,3 +287,9 @@ def test_q27_without_offered_tools_nothing_is_looked_for() -> None:
 def test_q27_a_call_in_tagged_reasoning_is_only_a_thought() -> None:
     events = answer(f"<think>I could {CALL}</think>No.")
     assert (told_calls(events), told_text(events)) == ([], "No.")
+
+
+def test_q27_white_space_behind_a_marker_that_is_only_mentioned_is_text_however_it_comes() -> None:
+    text = '[Calling tool: \n\n<tool_call>{"name": "read", "arguments": {}}</tool_call>'
+    assert split(*text) == split(text)
+    assert split(text)[0] == "[Calling tool: \n\n"

@@ -340,8 +340,9 @@ class MarkupReader:
             self._has_begun = True
             if not any(first[0] in markup.first for markup in self._markups[self._markers[0]]):
                 # A marker that is only mentioned must not hold back what follows.
+                self._inside.append(text[at : first.start()])
                 self._leave(given, None)
-                return at
+                return first.start()
         end = self._end_of_closing(closing, text, at)
         if end is None:
             self._inside.append(text[at:])

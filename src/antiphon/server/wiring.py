@@ -28,6 +28,7 @@ from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.openapi import OpenApi
 from antiphon.server.passthrough import Passthrough
 from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
@@ -116,17 +117,17 @@ async def open_app(
             profiles=profiles,
             unsupported_tools=settings.unsupported_tools,
         )
+        routes = [
+            *responses.routes(),
+            *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+            *StoredChats(store).routes(),
+            *chat.routes(),
+            *Conversations(store, ids, profiles=profiles).routes(),
+            *Models(asked, resolve, clock, named=named).routes(),
+            *metrics.routes(),
+        ]
         app = App(
-            [
-                *responses.routes(),
-                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
-                *StoredChats(store).routes(),
-                *chat.routes(),
-                *Conversations(store, ids, profiles=profiles).routes(),
-                *Models(asked, resolve, clock, named=named).routes(),
-                *metrics.routes(),
-                *passthrough.routes(),
-            ],
+            [*routes, *OpenApi(routes).routes(), *passthrough.routes()],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
