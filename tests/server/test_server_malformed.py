@@ -129,7 +129,7 @@ def test_an_unknown_id_is_404(method: str, id_: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["metadata[]=&metadata[0]=", "metadata=x", "limit=0", "limit=x", "order=up", "nothing=1", "%ff=%00", "after=" * 99],
+    ["metadata[]=&metadata[0]=", "metadata=x", "limit=0", "limit=x", "order=up", "nothing=1", "%ff=%00"],
 )
 def test_a_query_that_is_none_is_refused(query: str, tmp_path: Path) -> None:
     async def main() -> None:
