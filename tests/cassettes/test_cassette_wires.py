@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +106,10 @@ values = st.recursive(
                     "usage",
                     "functionCall",
                     "content_block",
+                    "stop_reason",
+                    "finishReason",
+                    "text",
+                    "name",
                 ]
             ),
             inner | st.sampled_from(["message_start", "content_block_delta", "content_block_start", "message_delta"]),
@@ -118,5 +123,7 @@ values = st.recursive(
 @pytest.mark.parametrize("operation", ["/messages", "streamGenerateContent"])
 @given(events=st.lists(values, max_size=4))
 def test_no_answer_is_too_odd_to_be_shown(operation: str, events: list[Any]) -> None:
-    assert isinstance(said(operation, stream(*events)), Said)
-    assert isinstance(said(operation, whole(events)), Said)
+    for answer in (stream(*events), whole(events)):
+        found = said(operation, answer)
+        assert found is not None
+        assert msgspec.convert(msgspec.to_builtins(found), Said) == found

@@ -48,7 +48,7 @@ def _messages(values: Iterable[Any]) -> Said:
         index = index if isinstance(index, int) else 0
         if kind == "message":
             blocks |= dict(enumerate(_objects(value.get("content"))))
-            found.finish_reason = value.get("stop_reason")
+            found.finish_reason = _reason(value.get("stop_reason"))
             found.usage |= _object(value.get("usage"))
         elif kind == "message_start":
             found.usage |= _object(_object(value.get("message")).get("usage"))
@@ -57,7 +57,7 @@ def _messages(values: Iterable[Any]) -> Said:
         elif kind == "content_block_delta":
             _add(blocks.setdefault(index, {}), _object(value.get("delta")))
         elif kind == "message_delta":
-            found.finish_reason = _object(value.get("delta")).get("stop_reason")
+            found.finish_reason = _reason(_object(value.get("delta")).get("stop_reason"))
             found.usage |= _object(value.get("usage"))
     for block in blocks.values():
         found.text += str(block.get("text") or "")
@@ -83,7 +83,7 @@ def _contents(values: Iterable[Any]) -> Said:
     for value in _objects(list(values)):
         found.usage = _object(value.get("usageMetadata")) or found.usage
         for candidate in _objects(value.get("candidates"))[:1]:
-            found.finish_reason = candidate.get("finishReason") or found.finish_reason
+            found.finish_reason = _reason(candidate.get("finishReason")) or found.finish_reason
             for part in _objects(_object(candidate.get("content")).get("parts")):
                 if part.get("thought"):
                     found.reasoning += str(part.get("text") or "")
@@ -99,6 +99,11 @@ _FOLDS: dict[str, Callable[[Iterable[Any]], Said]] = {
     "generateContent": _contents,
     "streamGenerateContent": _contents,
 }
+
+
+def _reason(value: Any) -> str | None:
+    """Some tools keep Gemini's as the number of its enumeration, in which 1 is STOP."""
+    return None if value is None else {"1": "STOP"}.get(str(value), str(value))
 
 
 def _object(value: Any) -> dict[str, Any]:
