@@ -242,7 +242,8 @@ class Loop:
             max_calls=self._calls_left(request),
             max_format_retries=self._limits.max_format_retries,
         )
-        return asking.events()
+        # A stream that nobody looks into is not passed through two more hands.
+        return provider.stream(call) if asking.changes_nothing else asking.events()
 
     def _calls_left(self, request: CreateResponse) -> int | None:
         """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
