@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from antiphon.cassettes.format import Chunk, Headers, Interaction, ToolCall
+from antiphon.cassettes.format import Chunk, Frame, Headers, Interaction, ToolCall
 from antiphon.cassettes.matching import CREDENTIALS
 
 # What explains an exchange and names nobody; a trailing * stands for any ending.
@@ -86,8 +86,11 @@ class Scrubber:
             )
         if tool is not None:
             tool = msgspec.json.decode(self._bytes(msgspec.json.encode(tool)), type=ToolCall)
+        socket = interaction.websocket
+        if socket is not None:
+            socket = replace(socket, frames=tuple(self._frame(frame) for frame in socket.frames))
         tags = {name: self._text(value) for name, value in interaction.tags.items()}
-        return replace(interaction, request=request, response=response, tool=tool, tags=tags)
+        return replace(interaction, request=request, response=response, tool=tool, websocket=socket, tags=tags)
 
     def _headers(self, headers: Headers) -> Headers:
         return tuple(
@@ -95,6 +98,10 @@ class Scrubber:
             for name, value in headers
             if name in self._names or name.startswith(self._prefixes)
         )
+
+    def _frame(self, frame: Frame) -> Frame:
+        data = self._text(frame.data) if isinstance(frame.data, str) else self._bytes(frame.data)
+        return Frame(frame.delay_ms, frame.sender, data)
 
     def _text(self, text: str) -> str:
         return self._bytes(text.encode()).decode()
