@@ -105,7 +105,7 @@ def _label(entry: Any) -> str:
 
 
 def _words(quirks: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"_{quirk.lower()}_" for quirk in quirks)
+    return tuple(f"{quirk.lower()}_" for quirk in quirks)
 
 
 # --- rows that are no entries of one table ------------------------------------------------------
