@@ -7,7 +7,7 @@ player of cassettes are all transports, so a run cannot tell which of them it ta
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -67,6 +67,49 @@ class Transport(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Release connections and files."""
+        ...
+
+
+class WebSocketClose(msgspec.Struct, frozen=True):
+    """How a WebSocket ended. 1005 stands for a close without a code, 1006 for a connection that was cut."""
+
+    code: int = 1005
+    reason: str = ""
+
+
+class WebSocket(Protocol):
+    """An open WebSocket; a message is a ``str`` or ``bytes``, as it was sent."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of the handshake's answer, names in lower case."""
+        ...
+
+    def send(self, message: str | bytes) -> Awaitable[None]:
+        """Send a message; to a side that is gone, it goes nowhere."""
+        ...
+
+    def receive(self) -> Awaitable[str | bytes | WebSocketClose]:
+        """The next message, or how it ended."""
+        ...
+
+    def close(self, close: WebSocketClose) -> Awaitable[None]:
+        """End it from our side. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class SocketTransport(Transport, Protocol):
+    """A transport that also opens WebSockets."""
+
+    def connect(self, request: HttpRequest) -> Awaitable[WebSocket]:
+        """Open a WebSocket; the request is the handshake, its URL ``http`` or ``https``.
+
+        Raises:
+            TransportError: no answer came back.
+            RequestRejected: the answer was no; ``status`` says which.
+            CassetteError: a player has no recorded answer.
+        """
         ...
 
 

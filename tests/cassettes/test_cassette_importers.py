@@ -105,7 +105,7 @@ def vcrpy_answer(body: Any, encoding: str = "") -> dict[str, Any]:
 
 
 def zstd_compress(data: bytes) -> bytes:
-    from antiphon.cassettes.importers.bodies import zstd
+    from antiphon.cassettes.encodings import zstd
 
     return zstd.compress(data)
 

@@ -17,8 +17,9 @@ import msgspec
 
 from antiphon.errors import CassetteCorrupt, CassetteVersion
 from antiphon.events import ErrorInfo
+from antiphon.transport import WebSocketClose
 
-VERSION = "1.0"
+VERSION = "1.1"
 TOOL = "antiphon/0.1.0"
 
 # A file is native if it begins so; the header's other fields may stand in any order after it.
@@ -26,19 +27,28 @@ MAGIC = b'{"antiphon_cassette"'
 
 Headers = tuple[tuple[str, str], ...]
 Kind = Literal["http", "tool", "websocket"]
+Side = Literal["client", "server"]
 
 # What is known of the response: ``wire`` its bytes in the chunks they came in; ``body`` its bytes, but not how they
 # were cut; ``parsed`` only the objects a tool made of them, written out again.
 Fidelity = Literal["wire", "body", "parsed"]
 
 
+# The code of an error that is the client's doing: it read no further.
+CLOSED_EARLY = "closed_early"
+
+
 class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it was sent, after scrubbing. Header names are lower case."""
+    """A request as it was sent, after scrubbing. Header names are lower case.
+
+    ``content_encoding`` is the encoding that was undone in ``body``, if there was one.
+    """
 
     method: str
     url: str
     headers: Headers = ()
     body: bytes = b""
+    content_encoding: str = ""
 
     def header(self, name: str) -> str | None:
         """The first value of a header, or None."""
@@ -53,7 +63,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class RecordedResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A response as it came, content-encoding undone. Header names are lower case.
+    """A response as it came, content-encoding undone; ``content_encoding`` says which. Header names are lower case.
 
     ``status`` is None where no response came, or where a log does not tell it; ``error`` is what ended the response
     early. ``delay_ms`` is the time from the request to the response's headers.
@@ -64,6 +74,7 @@ class RecordedResponse(msgspec.Struct, frozen=True, kw_only=True):
     chunks: tuple[Chunk, ...] = ()
     delay_ms: float = 0.0
     error: ErrorInfo | None = None
+    content_encoding: str = ""
 
     @property
     def body(self) -> bytes:
@@ -84,8 +95,29 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
 
 
+class Frame(msgspec.Struct, frozen=True):
+    """One WebSocket message; text is ``str``. ``delay_ms`` counts from the frame before it, or from the handshake."""
+
+    delay_ms: float
+    sender: Side
+    data: str | bytes
+
+
+class SocketSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What passed over a WebSocket, in the order in which the recorder saw it.
+
+    ``closed_by`` is None where the connection broke, or the recording ended first.
+    """
+
+    frames: tuple[Frame, ...] = ()
+    close: WebSocketClose | None = None
+    closed_by: Side | None = None
+
+
 class Interaction(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange with the world: an HTTP request with its response, or a tool call with its result.
+    """One exchange with the world: an HTTP request with its response, a tool call with its result, or a WebSocket.
+
+    A WebSocket's ``request`` and ``response`` are its handshake.
 
     ``request`` is None where a log holds only the answer. ``tags`` are for people and tools; matching ignores them.
     """
@@ -96,6 +128,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     request: RecordedRequest | None = None
     response: RecordedResponse | None = None
     tool: ToolCall | None = None
+    websocket: SocketSession | None = None
     started_at: datetime | None = None
     duration_ms: float | None = None
     tags: dict[str, str] = {}
@@ -116,6 +149,7 @@ class _RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     url: str
     headers: Headers = ()
     body: _Data = ""
+    content_encoding: str = ""
 
 
 class _ResponseLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,6 +158,13 @@ class _ResponseLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     delay_ms: float = 0.0
     chunks: list[tuple[float, _Data]] = []
     error: ErrorInfo | None = None
+    content_encoding: str = ""
+
+
+class _SocketLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    frames: list[tuple[float, Side, _Data]] = []
+    close: WebSocketClose | None = None
+    closed_by: Side | None = None
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,6 +177,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request: _RequestLine | None = None
     response: _ResponseLine | None = None
     tool: ToolCall | None = None
+    websocket: _SocketLine | None = None
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -184,6 +226,7 @@ def encode_interaction(interaction: Interaction) -> bytes:
         request=None if request is None else _request_line(request),
         response=None if response is None else _response_line(response),
         tool=interaction.tool,
+        websocket=None if interaction.websocket is None else _socket_line(interaction.websocket),
     )
     return _ENCODER.encode(line) + b"\n"
 
@@ -199,6 +242,8 @@ def decode_interaction(line: bytes) -> Interaction:
         raise ValueError("an http interaction needs a response")
     if found.kind == "tool" and found.tool is None:
         raise ValueError("a tool interaction needs a tool")
+    if found.kind == "websocket" and (found.request is None or found.websocket is None):
+        raise ValueError("a websocket interaction needs a request and a websocket")
     return Interaction(
         id=found.id,
         kind=found.kind,
@@ -206,6 +251,7 @@ def decode_interaction(line: bytes) -> Interaction:
         request=None if found.request is None else _request(found.request),
         response=None if found.response is None else _response(found.response),
         tool=found.tool,
+        websocket=None if found.websocket is None else _socket(found.websocket),
         started_at=found.started_at,
         duration_ms=found.duration_ms,
         tags=found.tags,
@@ -213,11 +259,23 @@ def decode_interaction(line: bytes) -> Interaction:
 
 
 def _request_line(request: RecordedRequest) -> _RequestLine:
-    return _RequestLine(method=request.method, url=request.url, headers=request.headers, body=_text(request.body))
+    return _RequestLine(
+        method=request.method,
+        url=request.url,
+        headers=request.headers,
+        body=_text(request.body),
+        content_encoding=request.content_encoding,
+    )
 
 
 def _request(line: _RequestLine) -> RecordedRequest:
-    return RecordedRequest(method=line.method, url=line.url, headers=line.headers, body=_bytes(line.body))
+    return RecordedRequest(
+        method=line.method,
+        url=line.url,
+        headers=line.headers,
+        body=_bytes(line.body),
+        content_encoding=line.content_encoding,
+    )
 
 
 def _response_line(response: RecordedResponse) -> _ResponseLine:
@@ -227,6 +285,7 @@ def _response_line(response: RecordedResponse) -> _ResponseLine:
         delay_ms=response.delay_ms,
         chunks=[(chunk.delay_ms, _text(chunk.data)) for chunk in response.chunks],
         error=response.error,
+        content_encoding=response.content_encoding,
     )
 
 
@@ -237,14 +296,38 @@ def _response(line: _ResponseLine) -> RecordedResponse:
         chunks=tuple([Chunk(delay_ms, _bytes(data)) for delay_ms, data in line.chunks]),
         delay_ms=line.delay_ms,
         error=line.error,
+        content_encoding=line.content_encoding,
     )
+
+
+def _socket_line(session: SocketSession) -> _SocketLine:
+    return _SocketLine(
+        frames=[
+            (each.delay_ms, each.sender, each.data if isinstance(each.data, str) else _base64(each.data))
+            for each in session.frames
+        ],
+        close=session.close,
+        closed_by=session.closed_by,
+    )
+
+
+def _socket(line: _SocketLine) -> SocketSession:
+    frames = [
+        Frame(delay_ms, sender, data if isinstance(data, str) else _bytes(data))
+        for delay_ms, sender, data in line.frames
+    ]
+    return SocketSession(frames=tuple(frames), close=line.close, closed_by=line.closed_by)
 
 
 def _text(data: bytes) -> _Data:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return _Base64(b64encode(data).decode())
+        return _base64(data)
+
+
+def _base64(data: bytes) -> _Base64:
+    return _Base64(b64encode(data).decode())
 
 
 def _bytes(data: _Data) -> bytes:

@@ -159,6 +159,13 @@ def _differ(recorded: Request, sent: Request, recorded_body: Any, sent_body: Any
     return found
 
 
+def compare(recorded: Any, sent: Any) -> list[Difference]:
+    """Where two JSON values differ."""
+    found: list[Difference] = []
+    _compare("$", recorded, sent, found)
+    return found
+
+
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 

@@ -11,9 +11,11 @@ from typing import Literal
 import msgspec
 
 from antiphon.cassettes import matching
+from antiphon.cassettes.encodings import decoded_body
 from antiphon.cassettes.endpoints import EVENT_STREAM, JSON_LINES, base_url, endpoint, media_type
-from antiphon.cassettes.format import Chunk, Headers, Interaction, RecordedResponse
+from antiphon.cassettes.format import CLOSED_EARLY, Chunk, Headers, Interaction, RecordedResponse
 from antiphon.cassettes.matching import Difference, differences, family, relevant_differences
+from antiphon.cassettes.sockets import SocketPlayer
 from antiphon.errors import (
     CassetteExhausted,
     CassetteMismatch,
@@ -23,7 +25,7 @@ from antiphon.errors import (
     TransportError,
 )
 from antiphon.events import ErrorInfo
-from antiphon.transport import HttpRequest, HttpResponse
+from antiphon.transport import HttpRequest, HttpResponse, WebSocket
 
 OnDifference = Callable[[Interaction, list[Difference]], None]
 
@@ -44,7 +46,8 @@ class Player:
     tells ``on_difference`` in what the request differs from the recorded one.
 
     Chunks come as they were recorded, their delays times ``speed`` (0: at once). A recording without chunks or timing
-    gives an event a chunk, ``chunk_delay_s`` apart. ``name`` is the file's, for messages.
+    gives an event a chunk, ``chunk_delay_s`` apart. ``name`` is the file's, for messages; ``remedy`` is the command
+    that records what is missing.
     """
 
     def __init__(
@@ -56,13 +59,16 @@ class Player:
         chunk_delay_s: float = 0.0,
         speed: float = 0.0,
         name: str = "the recording",
+        remedy: str = "antiphon serve --upstream {upstream} --record {file}",
     ) -> None:
-        http = (each for each in interactions if each.kind == "http")
-        self._entries = [_Entry(index, each) for index, each in enumerate(http)]
+        entries = [_Entry(index, each) for index, each in enumerate(interactions)]
+        self._entries = [entry for entry in entries if entry.interaction.kind == "http"]
+        self._sockets = SocketPlayer([e.interaction for e in entries], speed=speed, name=name)
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
         self._speed = speed
         self._name = name
+        self._remedy = remedy
         self._take = {"body": self._take_by_body, "order": self._take_by_order}[match]
         self._exact: dict[matching.Key, deque[_Entry]] = {}
         self._loose: dict[matching.Key, deque[_Entry]] | None = None  # made when first needed
@@ -75,7 +81,7 @@ class Player:
     @property
     def unplayed(self) -> list[Interaction]:
         """The interactions that nothing has asked for yet."""
-        return [entry.interaction for entry in self._entries if not entry.is_played]
+        return [entry.interaction for entry in self._entries if not entry.is_played] + self._sockets.unplayed
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The recorded answer to a request.
@@ -85,6 +91,8 @@ class Player:
             CassetteExhausted: every answer to it was given already.
             TransportError: the recorded call failed so.
         """
+        if request.header("content-encoding") is not None:
+            request = msgspec.structs.replace(request, body=decoded_body(request.headers, request.body)[1])
         entry = self._take(request)
         entry.is_played = True  # nothing was awaited since it was chosen: two calls never get the same
         response = entry.interaction.response or RecordedResponse(status=None)
@@ -92,7 +100,16 @@ class Player:
             await asyncio.sleep(response.delay_ms / 1000 * self._speed)
         if response.status is None and response.error is not None and not response.chunks:
             raise _failure(response.error)
-        return PlayedResponse(response, self._paced(entry.interaction))
+        return PlayedResponse(
+            response,
+            self._paced(entry.interaction),
+            headers=_headers(entry.interaction, response),
+            stays_open=_stays_open(request, response),
+        )
+
+    async def connect(self, request: HttpRequest) -> WebSocket:
+        """A recorded WebSocket; see `SocketPlayer.connect`."""
+        return await self._sockets.connect(request)
 
     async def close(self) -> None:
         """Nothing to release."""
@@ -170,7 +187,7 @@ class Player:
         recorded = next((entry.interaction.request for entry in self._entries if entry.interaction.request), None)
         upstream = base_url(recorded.url) if recorded else "URL"
         target = self._name if self._name.endswith(".jsonl") else f"{self._name}.jsonl"
-        return f"To record it: antiphon serve --upstream {upstream} --record {target}"
+        return f"To record it: {self._remedy.format(upstream=upstream, file=target)}"
 
     # --- playing -----------------------------------------------------------------------------
 
@@ -188,12 +205,20 @@ class Player:
 class PlayedResponse:
     """A recorded response, played."""
 
-    def __init__(self, response: RecordedResponse, paced: list[tuple[float, bytes]]) -> None:
+    def __init__(
+        self,
+        response: RecordedResponse,
+        paced: list[tuple[float, bytes]],
+        *,
+        headers: Headers,
+        stays_open: bool = False,
+    ) -> None:
         self._response = response
         self._paced = paced
-        self._is_closed = False
+        self._stays_open = stays_open
+        self._closed = asyncio.Event()
         self.status = 200 if response.status is None else response.status
-        self.headers = _headers(response)
+        self.headers = headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, chunk by chunk.
@@ -204,22 +229,30 @@ class PlayedResponse:
         for wait_s, data in self._paced:
             if wait_s:
                 await asyncio.sleep(wait_s)
-            if self._is_closed:
+            if self._closed.is_set():
                 return
             yield data
+        if self._stays_open:
+            await self._closed.wait()
+            return
         if self._response.error is not None:
             raise _failure(self._response.error)
 
     async def close(self) -> None:
         """Give no more chunks."""
-        self._is_closed = True
+        self._closed.set()
+
+
+def _stays_open(request: HttpRequest, response: RecordedResponse) -> bool:
+    """Whether this is a subscription, such as MCP's, that the client left: it is open until the client leaves again."""
+    left = response.error is not None and response.error.code == CLOSED_EARLY
+    return left and request.method == "GET" and media_type(response) == EVENT_STREAM
 
 
 # A stored response's headers speak of its own connection and of bytes that are decoded by now.
 _NOT_REPLAYED = frozenset(
     {
         "connection",
-        "content-encoding",
         "content-length",
         "keep-alive",
         "proxy-authenticate",
@@ -232,8 +265,13 @@ _NOT_REPLAYED = frozenset(
 )
 
 
-def _headers(response: RecordedResponse) -> Headers:
-    kept = tuple(pair for pair in response.headers if pair[0] not in _NOT_REPLAYED)
+def _headers(interaction: Interaction, response: RecordedResponse) -> Headers:
+    """The headers that are true of the replay.
+
+    Our recorder leaves ``content-encoding`` with a body that it could not decode, others with what they decoded.
+    """
+    dropped = _NOT_REPLAYED if interaction.fidelity == "wire" else _NOT_REPLAYED | {"content-encoding"}
+    kept = tuple(pair for pair in response.headers if pair[0] not in dropped)
     if response.header("content-type") is None and (found := media_type(response)):
         return (*kept, ("content-type", found))
     return kept

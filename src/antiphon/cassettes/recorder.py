@@ -14,23 +14,34 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from antiphon.cassettes.format import Chunk, Headers, Interaction, RecordedRequest, RecordedResponse
+from antiphon.cassettes.encodings import decoded
+from antiphon.cassettes.format import (
+    CLOSED_EARLY,
+    Chunk,
+    Frame,
+    Headers,
+    Interaction,
+    Kind,
+    RecordedRequest,
+    RecordedResponse,
+    Side,
+    SocketSession,
+)
 from antiphon.cassettes.scrubbing import Scrubber
 from antiphon.cassettes.writing import Writer
 from antiphon.clock import Clock
-from antiphon.errors import AntiphonError, TransportError
+from antiphon.errors import AntiphonError, RequestRejected, TransportError, UsageError
 from antiphon.events import ErrorInfo
-from antiphon.transport import HttpRequest, HttpResponse, Transport
+from antiphon.transport import HttpRequest, HttpResponse, SocketTransport, Transport, WebSocket, WebSocketClose
 
 log = logging.getLogger("antiphon.cassettes")
-
-CLOSED_EARLY = "closed_early"
 
 
 class Recorder:
     """Records every call of a transport into a cassette; an existing cassette is continued.
 
-    ``scrub`` gives an interaction as it may be written down; the default keeps harmless headers only.
+    ``scrub`` gives an interaction as it may be written down; the default keeps harmless headers only. ``tags`` gives
+    what to note beside a request. Bodies that came encoded are written down decoded.
 
     Raises:
         CassetteCorrupt: the file exists and is no cassette.
@@ -45,12 +56,14 @@ class Recorder:
         *,
         clock: Clock,
         scrub: Callable[[Interaction], Interaction] | None = None,
+        tags: Callable[[HttpRequest], dict[str, str]] | None = None,
     ) -> None:
         self._transport = transport
         self._writer = Writer(path)
         self._path = path
         self._clock = clock
         self._scrub = scrub or Scrubber()
+        self._tags = tags
         self._numbers = itertools.count(1)
         self._open: set[_Call] = set()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-recorder")
@@ -58,15 +71,29 @@ class Recorder:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and record what comes back, or that nothing did."""
-        call = _Call(request, request.interaction or self._new_id(), self._clock, self._finish)
+        call = self._call(request)
         try:
             response = await self._transport.send(request)
         except BaseException as error:
             call.end(_error(error))
             raise
-        call.headers_came(response)
+        call.status_came(response.status, response.headers)
         self._open.add(call)
         return _RecordedResponse(response, call)
+
+    async def connect(self, request: HttpRequest) -> WebSocket:
+        """Open a WebSocket and record what passes over it; see `SocketTransport.connect`."""
+        if not isinstance(self._transport, SocketTransport):
+            raise UsageError(f"{type(self._transport).__name__} opens no WebSockets.")
+        call = self._call(request, "websocket")
+        try:
+            socket = await self._transport.connect(request)
+        except BaseException as error:
+            call.refused(error)
+            raise
+        call.status_came(101, socket.headers)
+        self._open.add(call)
+        return _RecordedSocket(socket, call)
 
     async def close(self) -> None:
         """Write what is still open as cut off, wait for the file, and close the transport."""
@@ -75,6 +102,10 @@ class Recorder:
         await asyncio.to_thread(self._thread.shutdown)
         self._writer.close()
         await self._transport.close()
+
+    def _call(self, request: HttpRequest, kind: Kind = "http") -> _Call:
+        tags = self._tags(request) if self._tags else {}
+        return _Call(request, request.interaction or self._new_id(), self._clock, self._finish, kind=kind, tags=tags)
 
     def _new_id(self) -> str:
         return f"{int(self._clock.now_s() * 1000):x}-{next(self._numbers)}"
@@ -88,7 +119,7 @@ class Recorder:
 
     def _write(self, interaction: Interaction) -> None:
         try:
-            self._writer.append(self._scrub(interaction))
+            self._writer.append(self._scrub(decoded(interaction)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the live call must not feel it
             self._warn(error)
 
@@ -101,7 +132,18 @@ class Recorder:
 class _Call:
     """What is known so far of one exchange; ends once."""
 
-    def __init__(self, request: HttpRequest, name: str, clock: Clock, finish: Callable[[_Call], None]) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        name: str,
+        clock: Clock,
+        finish: Callable[[_Call], None],
+        *,
+        kind: Kind,
+        tags: dict[str, str],
+    ) -> None:
+        self._kind = kind
+        self._tags = tags
         self._request = request
         self._name = name
         self._clock = clock
@@ -112,12 +154,29 @@ class _Call:
         self._headers: Headers = ()
         self._delay_ms = self._duration_ms = 0.0
         self._chunks: list[Chunk] = []
+        self._frames: list[Frame] = []
+        self._close: WebSocketClose | None = None
+        self._closed_by: Side | None = None
         self._error: ErrorInfo | None = None
         self._has_ended = False
 
-    def headers_came(self, response: HttpResponse) -> None:
-        self._status, self._headers = response.status, response.headers
+    def status_came(self, status: int, headers: Headers) -> None:
+        self._status, self._headers = status, headers
         self._delay_ms = self._lap_ms()
+
+    def refused(self, error: BaseException) -> None:
+        """No WebSocket came of it; a status other than 101 is an answer, and no failure."""
+        if isinstance(error, RequestRejected):
+            self.status_came(error.status, ())
+        self.end(None if isinstance(error, RequestRejected) else _error(error))
+
+    def frame_came(self, sender: Side, data: str | bytes) -> None:
+        self._frames.append(Frame(self._lap_ms(), sender, data))
+
+    def close_came(self, sender: Side, close: WebSocketClose) -> None:
+        if not self._has_ended:
+            self._close, self._closed_by = close, sender
+            self.end(None)
 
     def chunk_came(self, data: bytes) -> None:
         self._chunks.append(Chunk(self._lap_ms(), data))
@@ -139,6 +198,7 @@ class _Call:
         request = self._request
         return Interaction(
             id=self._name,
+            kind=self._kind,
             request=RecordedRequest(method=request.method, url=request.url, headers=request.headers, body=request.body),
             response=RecordedResponse(
                 status=self._status,
@@ -147,9 +207,14 @@ class _Call:
                 delay_ms=self._delay_ms,
                 error=self._error,
             ),
+            websocket=self._session() if self._kind == "websocket" else None,
+            tags=self._tags,
             started_at=self._started_at,
             duration_ms=self._duration_ms,
         )
+
+    def _session(self) -> SocketSession:
+        return SocketSession(frames=tuple(self._frames), close=self._close, closed_by=self._closed_by)
 
     def _lap_ms(self) -> float:
         now_s = self._clock.monotonic_s()
@@ -188,6 +253,34 @@ class _RecordedResponse:
     async def close(self) -> None:
         self._call.close()
         await self._response.close()
+
+
+class _RecordedSocket:
+    """A live WebSocket whose messages are noted on their way."""
+
+    def __init__(self, socket: WebSocket, call: _Call) -> None:
+        self._socket = socket
+        self._call = call
+
+    @property
+    def headers(self) -> Headers:
+        return self._socket.headers
+
+    async def send(self, message: str | bytes) -> None:
+        self._call.frame_came("client", message)
+        await self._socket.send(message)
+
+    async def receive(self) -> str | bytes | WebSocketClose:
+        message = await self._socket.receive()
+        if isinstance(message, WebSocketClose):
+            self._call.close_came("server", message)
+        else:
+            self._call.frame_came("server", message)
+        return message
+
+    async def close(self, close: WebSocketClose) -> None:
+        self._call.close_came("client", close)
+        await self._socket.close(close)
 
 
 def _error(error: BaseException) -> ErrorInfo:

@@ -9,6 +9,7 @@ that also does proxies and TLS.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import io
 import ipaddress
@@ -17,13 +18,16 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
 
 from antiphon import __version__
-from antiphon.errors import ConnectFailed, ConnectionLost, ReadTimeout, TransportError
-from antiphon.transport import HttpRequest, header
+from antiphon.errors import ConnectFailed, ConnectionLost, ReadTimeout, RequestRejected, TransportError
+from antiphon.transport import HttpRequest, WebSocketClose, header
 
 # A model that first loads its weights, or reads a long prompt on a CPU, is silent for minutes.
 DEFAULT_READ_TIMEOUT_S = 600.0
@@ -34,6 +38,12 @@ _DEFAULT_HEADERS = {"accept-encoding": "identity", "user-agent": f"antiphon/{__v
 # No longer true of a body whose content-encoding has been undone.
 _ENCODING_HEADERS = frozenset({"content-encoding", "content-length"})
 
+# What aiohttp would add.
+_AUTO_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
+
+# Close codes that stand for a close without one (RFC 6455, 7.4.1).
+_NEVER_SENT = frozenset({1005, 1006, 1015})
+
 # aiohttp warns about larger bodies unless they come as a file.
 _LARGE_BODY_BYTES = 2**20
 
@@ -43,6 +53,9 @@ class HttpTransport:
 
     ``read_timeout_s`` is the longest silence between two reads, not the length of the whole answer. Proxies are taken
     from the environment (``HTTPS_PROXY``, ``NO_PROXY`` …); loopback is never proxied.
+
+    ``raw`` is the way of a proxy: URL and headers are sent as they are and none is added, and bodies come as they
+    were sent, content-encoding included.
     """
 
     def __init__(
@@ -50,9 +63,11 @@ class HttpTransport:
         *,
         connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
         read_timeout_s: float = DEFAULT_READ_TIMEOUT_S,
+        raw: bool = False,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._raw = raw
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: HttpRequest) -> _Response:
@@ -70,17 +85,43 @@ class HttpTransport:
         try:
             response = await self._open_session().request(
                 request.method,
-                request.url,
-                headers=_DEFAULT_HEADERS | dict(request.headers),
+                URL(request.url, encoded=True) if self._raw else request.url,
+                headers=CIMultiDict(request.headers) if self._raw else _DEFAULT_HEADERS | dict(request.headers),
                 data=(io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body) or None,
-                skip_auto_headers=("content-type",),
+                skip_auto_headers=_AUTO_HEADERS if self._raw else ("content-type",),
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=proxy_headers,
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._explained(error, origin) from error
-        return _Response(response, lambda error: self._explained(error, origin))
+        return _Response(response, lambda error: self._explained(error, origin), raw=self._raw)
+
+    async def connect(self, request: HttpRequest) -> Socket:
+        """Open a WebSocket; the request is the handshake. Messages come whole, of any size.
+
+        Raises:
+            ConnectFailed, ReadTimeout, ConnectionLost: no answer came.
+            RequestRejected: the answer was no; ``status`` says which.
+        """
+        url = urlsplit(request.url)
+        origin = f"{url.scheme}://{_without_credentials(url.netloc)}"
+        proxy, proxy_headers = _proxy_for(url.scheme, url.hostname or "")
+        protocols = [each.strip() for each in (request.header("sec-websocket-protocol") or "").split(",") if each]
+        try:
+            response = await self._open_session().ws_connect(
+                URL(request.url, encoded=True),
+                headers=CIMultiDict([pair for pair in request.headers if not pair[0].startswith("sec-websocket-")]),
+                protocols=protocols,
+                max_msg_size=0,
+                proxy=proxy,
+                proxy_headers=proxy_headers,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise RequestRejected(f"{origin} refused the WebSocket: {error.message}.", status=error.status) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._explained(error, origin) from error
+        return Socket(response)
 
     async def close(self) -> None:
         """Close all connections; a later `send` would open new ones."""
@@ -95,6 +136,7 @@ class HttpTransport:
                     limit=0
                 ),  # how many calls may run is decided above, not by queueing here
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=not self._raw,
                 timeout=aiohttp.ClientTimeout(connect=self._connect_timeout_s, sock_read=self._read_timeout_s),
             )
         return self._session
@@ -124,13 +166,14 @@ class HttpTransport:
 class _Response:
     """An answer whose body is still coming."""
 
-    def __init__(self, response: aiohttp.ClientResponse, explained: Callable[[Exception], TransportError]) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, explained: Callable[[Exception], TransportError], *, raw: bool
+    ) -> None:
         self._response = response
         self._explained = explained
         self.status = response.status
-        raw = response.raw_headers
-        self.headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
-        if header(self.headers, "content-encoding"):
+        self.headers = _text(response.raw_headers)
+        if not raw and header(self.headers, "content-encoding"):
             self.headers = tuple(pair for pair in self.headers if pair[0] not in _ENCODING_HEADERS)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -146,6 +189,43 @@ class _Response:
 
     async def close(self) -> None:
         self._response.close()
+
+
+class Socket:
+    """An open WebSocket of aiohttp; pings are answered by it."""
+
+    def __init__(self, response: aiohttp.ClientWebSocketResponse) -> None:
+        self._response = response
+        # The handshake's; aiohttp has no other way to them.
+        self.headers = _text(response._response.raw_headers)
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; to an upstream that is gone, it goes nowhere."""
+        with contextlib.suppress(aiohttp.ClientConnectionResetError):  # `receive` tells how it ended
+            if isinstance(message, str):
+                await self._response.send_str(message)
+            else:
+                await self._response.send_bytes(message)
+
+    async def receive(self) -> str | bytes | WebSocketClose:
+        """The next message, or how it ended."""
+        message = await self._response.receive()
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            return cast("str | bytes", message.data)
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return WebSocketClose(message.data or 1005, message.extra or "")
+        return WebSocketClose(1006)
+
+    async def close(self, close: WebSocketClose) -> None:
+        """End it. Closing twice is harmless."""
+        if self._response.closed:
+            return
+        code = 1000 if close.code in _NEVER_SENT else close.code
+        await self._response.close(code=code, message=close.reason.encode())
+
+
+def _text(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
 
 
 def _unread(content: aiohttp.StreamReader) -> bytes:

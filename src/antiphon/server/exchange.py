@@ -102,12 +102,17 @@ class Exchange:
         """A named part of the path."""
         return str(self._scope["path_params"][name])
 
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers of the request, names in lower case."""
+        return list(self._scope["headers"])
+
     def header(self, name: bytes) -> str | None:
         """The first value of a header, or None; ``name`` in lower case."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
 
-    async def body(self) -> bytes:
-        """The request's body, whole.
+    async def body(self, *, encoded: bool = False) -> bytes:
+        """The request's body, whole; ``encoded`` allows one that is compressed, which comes as it is.
 
         One that is too large is read to its end without being kept, unless it is more than twice as large: most clients
         write all before they read, and would see a broken connection instead of the answer.
@@ -117,7 +122,7 @@ class Exchange:
             InvalidRequest: it is compressed.
             ClientGone: it stopped coming.
         """
-        if (encoding := self.header(b"content-encoding") or "identity") != "identity":
+        if not encoded and (encoding := self.header(b"content-encoding") or "identity") != "identity":
             raise InvalidRequest(f"Request bodies with content-encoding {encoding!r} are not read. Send it plain.")
         declared = self.header(b"content-length") or ""
         size = int(declared) if declared.isdecimal() and int(declared) > 2 * self.max_body_bytes else 0
@@ -140,6 +145,11 @@ class Exchange:
         return await self._receive()
 
     # --- the answer --------------------------------------------------------------------------
+
+    async def relay(self, status: int, headers: Headers) -> None:
+        """Begin the answer of somebody else: nothing is added to its headers."""
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""

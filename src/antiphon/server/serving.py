@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from antiphon.config import Settings
 from antiphon.errors import ConfigError
-from antiphon.server.app import App
 from antiphon.server.wiring import open_app
 
 # How long requests may go on after the server was told to stop.
@@ -25,6 +27,8 @@ _KEEP_ALIVE_S = 75
 
 _BACKLOG = 2048
 
+_MAX_MESSAGE_BYTES = 512 * 1024 * 1024
+
 
 def serve(settings: Settings, *, say: Callable[[str], None], chunk_delay_s: float = 0.0) -> None:
     """Serve until a signal ends it. ``say`` is given the line that tells where, and what a replay finds to differ.
@@ -32,7 +36,7 @@ def serve(settings: Settings, *, say: Callable[[str], None], chunk_delay_s: floa
     Raises:
         ConfigError, CassetteError, StoreError: it cannot start so.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, say, chunk_delay_s))
 
 
@@ -48,15 +52,35 @@ async def _serve(settings: Settings, say: Callable[[str], None], chunk_delay_s: 
         await Server(app, lambda: say(_ready_line(settings, sockets[0].getsockname()[1]))).serve(sockets)
 
 
-class Server(uvicorn.Server):
-    """uvicorn, which says when it accepts, and gives up requests that outlast the grace."""
+class Application(Protocol):
+    """An ASGI application that ends what still runs."""
 
-    def __init__(self, app: App, on_ready: Callable[[], None]) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        ...
+
+    async def close(self, *, grace_s: float = 0.0) -> None:
+        """Take no more requests; give up those still running after ``grace_s``."""
+        ...
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says when it accepts, and gives up requests that outlast the grace.
+
+    ``relays`` is for a proxy: WebSockets of any size are served, and nothing is added to what upstreams answer.
+    """
+
+    def __init__(
+        self, app: Application, on_ready: Callable[[], None], *, relays: bool = False, handles_signals: bool = True
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http="httptools",
-                ws="none",
+                ws="websockets-sansio" if relays else "none",
+                ws_max_size=_MAX_MESSAGE_BYTES,
+                ws_ping_interval=None,
+                date_header=not relays,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -68,6 +92,13 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._on_ready = on_ready
+        self._handles_signals = handles_signals
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals end it, unless they are somebody else's."""
+        with super().capture_signals() if self._handles_signals else contextlib.nullcontext():
+            yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -124,7 +155,7 @@ def _ready_line(settings: Settings, port: int) -> str:
     return f"Antiphon listens on http://{host}:{port} ({what}; data in {settings.data_dir})"
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it can be installed: a quarter less CPU for each chunk."""
     try:
         import uvloop

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
-import zlib
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from antiphon.cassettes.encodings import ENCODING_HEADERS, KNOWN, names, undo
 from antiphon.cassettes.format import Chunk, Headers
 from antiphon.sse import encode
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
@@ -61,38 +53,6 @@ def whole(body: bytes) -> tuple[Chunk, ...]:
 # --- content-encoding ------------------------------------------------------------------------
 
 
-def _inflate(body: bytes) -> bytes:
-    try:
-        return zlib.decompress(body)
-    except zlib.error:
-        return zlib.decompress(body, -zlib.MAX_WBITS)  # "deflate" without the zlib header, as some servers send it
-
-
-def _unzstd(body: bytes) -> bytes:
-    try:
-        return zstd.decompress(body)
-    except zstd.ZstdError as error:
-        raise ValueError(str(error)) from error
-
-
-def _unbrotli(body: bytes) -> bytes:
-    try:
-        brotli = import_module("brotli")
-    except ImportError as error:
-        raise ValueError("the package 'brotli' is not installed") from error
-    try:
-        return bytes(brotli.decompress(body))
-    except brotli.error as error:
-        raise ValueError(str(error)) from error
-
-
-_DECODERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.decompress,
-    "x-gzip": gzip.decompress,
-    "deflate": _inflate,
-    "br": _unbrotli,
-    "zstd": _unzstd,
-}
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 
 
@@ -103,20 +63,20 @@ def undo_encoding(headers: Headers, body: bytes) -> tuple[Headers, bytes]:
         ValueError: the body is not what the header says, or nothing here decodes it.
     """
     named = next((value for name, value in headers if name == "content-encoding"), "")
-    for encoding in reversed([part.strip().lower() for part in named.split(",")]):
+    for encoding in names(named):
         if _is_encoded(encoding, body):
             try:
-                body = _DECODERS[encoding](body)
-            except (OSError, EOFError, zlib.error, ValueError) as error:
+                body = b"".join(undo(encoding, [body]))
+            except ValueError as error:
                 raise ValueError(f"a body cannot be decoded as {encoding}, as its header says: {error}") from error
-    return tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length")), body
+    return tuple(pair for pair in headers if pair[0] not in ENCODING_HEADERS), body
 
 
 def _is_encoded(encoding: str, body: bytes) -> bool:
     """Whether the header is still true: recorders decode bodies and leave the header as it was."""
     if encoding in _MAGIC:
         return body.startswith(_MAGIC[encoding])
-    return encoding in _DECODERS and not _is_text(body)
+    return encoding in KNOWN and not _is_text(body)
 
 
 def _is_text(body: bytes) -> bool:

@@ -1,0 +1,184 @@
+"""The proxy put together, and run on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.cassettes import Interaction, Player, Recorder, endpoint, read
+from antiphon.cassettes.modes import Auto
+from antiphon.cassettes.refreshing import Refresh
+from antiphon.clock import RandomIds, SystemClock
+from antiphon.errors import ConfigError
+from antiphon.providers.http import HttpTransport
+from antiphon.server.proxy import Proxy
+from antiphon.server.serving import Server, listen, loop_factory
+from antiphon.server.upstreams import NOWHERE, Upstream, Upstreams, recorded
+from antiphon.transport import SocketTransport
+
+Mode = Literal["record", "replay", "auto", "refresh", "live"]
+_log = logging.getLogger("antiphon.proxy")
+
+Say = Callable[[str], None]
+
+# How many interactions that nobody asked for are named one by one.
+_MAX_NAMED = 10
+
+
+class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a proxy is to do. ``speed`` is a factor on recorded delays: 0 replays at once, 1 as it was."""
+
+    mode: Mode
+    cassette: Path | None = None
+    upstreams: tuple[Upstream, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 0
+    speed: float = 0.0
+    match: Literal["body", "order"] = "body"
+
+
+class _Opened(NamedTuple):
+    proxy: Proxy
+    report: Callable[[], list[str]]
+
+
+@asynccontextmanager
+async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> AsyncIterator[_Opened]:
+    """The proxy these settings describe, and what to say of the cassette once all is done; closed with the block.
+
+    Raises:
+        ConfigError, CassetteError: it cannot be opened so.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        player, kept = _player(settings, say)
+        upstreams = Upstreams([*settings.upstreams, *recorded(kept)] if player else settings.upstreams)
+        transport: SocketTransport
+        report: Callable[[], list[str]] = list
+        if settings.mode == "replay":
+            assert player is not None
+            transport, report = player, lambda: unplayed(player, kept)
+        else:
+            transport = HttpTransport(raw=True)
+            if settings.mode != "live":
+                transport, report = _recording(settings, transport, upstreams, player, clock)
+        stack.push_async_callback(transport.close)
+        proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
+        stack.push_async_callback(proxy.close)
+        yield _Opened(proxy, report)
+
+
+def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, list[Interaction]]:
+    """The player of the cassette, where one is to be replayed, and the interactions in it."""
+    path = settings.cassette
+    if settings.mode not in ("replay", "auto") or path is None:
+        return None, []
+    kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
+
+    tell_line: Say = say or (lambda line: _log.info("%s", line))
+
+    def tell(interaction: Interaction, differences: Sequence[object]) -> None:
+        for difference in differences:
+            tell_line(f"replay: interaction {_index(kept, interaction)}: {difference}")
+
+    player = Player(
+        kept,
+        match=settings.match,
+        on_difference=tell,
+        speed=settings.speed,
+        name=str(path),
+        remedy=_remedy(settings, kept),
+    )
+    return player, kept
+
+
+def _remedy(settings: ProxySettings, kept: Sequence[Interaction]) -> str:
+    """The command that records what a replay misses."""
+    known = [*settings.upstreams, *(each for each in recorded(kept) if each.base_url != NOWHERE)]
+    urls = [urlsplit(each.request.url) for each in kept if each.request is not None]
+    given = [str(each) for each in known] or [f"{url.scheme}://{url.netloc}" for url in urls[:1]] or ["URL"]
+    return f"antiphon record --auto {' '.join(f'--upstream {each}' for each in given)} --cassette {{file}}"
+
+
+def _recording(
+    settings: ProxySettings, live: HttpTransport, upstreams: Upstreams, player: Player | None, clock: SystemClock
+) -> tuple[SocketTransport, Callable[[], list[str]]]:
+    path = settings.cassette
+    if path is None:
+        raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
+    if settings.mode == "refresh":
+        refresh = Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
+        return refresh, lambda: [str(each) for each in refresh.drifts]
+    try:
+        recorder = Recorder(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
+    except OSError as error:
+        raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
+    return (Auto(player, recorder) if player else recorder), list
+
+
+def _is_missing(path: Path) -> bool:
+    return not path.exists() or path.stat().st_size == 0
+
+
+def unplayed(player: Player, kept: Sequence[Interaction]) -> list[str]:
+    """In a line each, what was never asked for."""
+    left = player.unplayed
+    lines = [f"replay: interaction {_index(kept, each)} was never asked for: {_named(each)}" for each in left]
+    if len(lines) > _MAX_NAMED:
+        lines[_MAX_NAMED:] = [f"replay: and {len(lines) - _MAX_NAMED} more were never asked for"]
+    return lines
+
+
+def _index(kept: Sequence[Interaction], interaction: Interaction) -> int:
+    return next(index for index, each in enumerate(kept) if each is interaction)
+
+
+def _named(interaction: Interaction) -> str:
+    method = interaction.request.method if interaction.request else ""
+    return f"{method} {endpoint(interaction)}".strip()
+
+
+# --- on a socket -----------------------------------------------------------------------------
+
+
+def serve_proxy(settings: ProxySettings, *, say: Say, tell: Say) -> None:
+    """Serve until a signal ends it. ``say`` gets the line that tells where, ``tell`` what is found of the cassette.
+
+    Raises:
+        ConfigError, CassetteError: it cannot start so.
+    """
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(settings, say, tell))
+
+
+async def _serve(settings: ProxySettings, say: Say, tell: Say) -> None:
+    async with open_proxy(settings, say=tell) as opened:
+        sockets = listen(settings.host, settings.port)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)  # uvicorn raises the one that ended it again
+        url = url_of(settings.host, sockets[0].getsockname()[1])
+        server = Server(opened.proxy, lambda: say(f"Antiphon listens on {url} ({_described(settings)})"), relays=True)
+        await server.serve(sockets)
+    for line in opened.report():
+        tell(line)
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a server, as a URL."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _described(settings: ProxySettings) -> str:
+    if settings.mode == "replay":
+        return f"replaying {settings.cassette}"
+    upstreams = ", ".join(each.base_url if not (each.prefix or each.host) else str(each) for each in settings.upstreams)
+    doing = {"record": "recording to", "auto": "replaying, and recording what is missing, to", "refresh": "refreshing"}
+    return f"upstream {upstreams}" + (f"; {doing[settings.mode]} {settings.cassette}" if settings.mode in doing else "")
