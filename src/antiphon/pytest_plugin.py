@@ -6,7 +6,7 @@ pytest imports this module at its start, also where no test uses it, so it impor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,9 @@ def cassette_fixture(request: pytest.FixtureRequest) -> Iterator[Cassette]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note whether the test itself failed: what its cassette has to say then comes second."""
     report = yield
     if call.when in ("setup", "call") and report.failed:
@@ -100,9 +102,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _file(item: pytest.Item) -> Path:
     marker = item.get_closest_marker(_FIXTURE)
-    named = (marker.args[0] if marker and marker.args else None) or (marker and marker.kwargs.get("file"))
-    if named:
-        return item.path.parent / named
+    if marker and (marker.args or "file" in marker.kwargs):
+        return item.path.parent / str(marker.args[0] if marker.args else marker.kwargs["file"])
     name = item.nodeid.partition("::")[2].replace("::", ".")
     return item.path.parent / "cassettes" / item.path.stem / f"{_safe(name)}.jsonl"
 

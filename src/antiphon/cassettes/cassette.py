@@ -189,6 +189,8 @@ class Cassette:
         """
 
         def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+            if self.mode == "live":
+                return function
             return Tool(function, name=name, is_live=live, ignored=ignore, errors=errors).recorded_by(self)
 
         return wrap if function is None else wrap(function)

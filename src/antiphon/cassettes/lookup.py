@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Final
@@ -73,14 +73,23 @@ class Lookup:
 
     # --- by body -----------------------------------------------------------------------------
 
-    def by_body(self, *requests: HttpRequest) -> int | None:
-        """The first that waits with such a body, exactly so or else loosely; the request may be given in several forms.
+    def by_body(self, request: HttpRequest, other_forms: Callable[[], Sequence[HttpRequest]] = tuple) -> int | None:
+        """The first that waits with such a body, exactly so or else loosely.
+
+        ``other_forms`` are those that the request may have been written down in; they are made if it is not found as
+        it is.
 
         Raises:
             KeyError: there never was one.
             Ambiguous: it is loosely like several that were under way at the same time.
         """
-        exact = [_digest(matching.exact_key(request)) for request in requests]
+        exact = [_digest(matching.exact_key(request))]
+        if (found := self._exact.first(exact[0])) is not None:
+            return found
+        if self._scanned < len(self._all) and self._scan() == exact[0]:
+            return self._scanned - 1  # a client that asks as it asked before looks no further
+        forms = [request, *other_forms()]
+        exact += [_digest(matching.exact_key(form)) for form in forms[1:]]
         for key in exact:
             if (found := self._exact.first(key)) is not None:
                 return found
@@ -90,7 +99,7 @@ class Lookup:
         if any(key in self._exact for key in exact):
             return None
         loosely = self._loosely()
-        loose = [_digest(matching.loose_key(request, self._volatile)) for request in requests]
+        loose = [_digest(matching.loose_key(form, self._volatile)) for form in forms]
         for key in loose:
             if (found := loosely.first(key)) is not None:
                 self._check(found, loosely.waiting(key))

@@ -171,7 +171,7 @@ class Player:
 
     def _find(self, request: HttpRequest) -> int | None:
         if self._match == "body":
-            return self._lookup.by_body(*self._forms(request))
+            return self._lookup.by_body(request, lambda: self._forms(request)[1:])
         if self._match == "order":
             return self._lookup.in_order(request)
         if self._match == "strict":

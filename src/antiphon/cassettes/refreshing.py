@@ -131,14 +131,14 @@ class _Waiting:
         self._exact: dict[matching.Key, deque[int]] = {}
         self._loose: dict[matching.Key, deque[int]] = {}
         for number, each in enumerate(content):
-            request = each.interaction.request if isinstance(each, Line) else None
+            request = matching.request_of(each.interaction) if isinstance(each, Line) else None
             if request is not None:
                 self._exact.setdefault(matching.exact_key(request), deque()).append(number)
                 self._loose.setdefault(matching.loose_key(request), deque()).append(number)
 
     def take(self, interaction: Interaction) -> int | None:
         """The number of the old interaction with that request, the first that is left."""
-        request = interaction.request
+        request = matching.request_of(interaction)
         if request is None:
             return None
         for numbers in (
