@@ -133,7 +133,7 @@ class Tool:
     def _json(self, value: Any, what: str, advice: str) -> Any:
         try:
             return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_to_builtins))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, NotImplementedError) as error:
             raise UsageError(
                 f"The tool {self.name} {what} something that is no JSON value: {error}. {advice}"
             ) from None
