@@ -69,10 +69,18 @@ ANTIPHON = (
     *("--host", "127.0.0.1", "--port", "{port}", "--data-dir", "{dir}/data"),
 )
 
+RECORDER = (
+    str(Path(PYTHON).parent / "antiphon"),
+    *("record", "--upstream", "http://127.0.0.1:{upstream}", "--cassette", "{dir}/run.jsonl"),
+    *("--port", "{port}", "--log-level", "warning"),
+)
+
 TARGETS = [
     Target("nginx", ("nginx", "-p", "{dir}", "-c", "{dir}/nginx.conf")),
     Target("byte pump", (PYTHON, str(BENCH / "byte_pump.py"), "{port}", "{upstream}")),
     Target("Antiphon, chat passthrough", ANTIPHON),
+    Target("Antiphon, proxy", (PYTHON, str(BENCH / "live_proxy.py"), "{port}", "{upstream}")),
+    Target("Antiphon, proxy that records", RECORDER),
     Target("Antiphon, /v1/responses", ANTIPHON, path="/v1/responses", body=RESPONSES_BODY),
     Target("Starlette + openai SDK", (PYTHON, str(BENCH / "gateway_starlette.py"), "{port}", "{upstream}")),
 ]

@@ -338,6 +338,30 @@ def test_a_model_that_nobody_takes_is_answered_with_those_known(routed: Settings
     assert caught.value.known == ("fast", "groq/odd", "qwen*", "gpt-oss-20b", "qwen-max", "openai/*")
 
 
+# --- owners and seals ------------------------------------------------------------------------
+
+
+def test_an_owner_has_settings_of_its_own(load: Load) -> None:
+    owners = load('[owners.ada]\nprofile = "open-responses"\n').owners
+    assert (owners["ada"].profile, owners["ada"].reasoning_events) == ("open-responses", None)
+    with pytest.raises(ConfigError, match=r"owners\.ada\.profile: 'strict' is not allowed"):
+        load('[owners.ada]\nprofile = "strict"\n')
+
+
+def test_seal_keys_are_taken_newest_first_and_shown_nowhere(load: Load) -> None:
+    new, old = "n" * 32, "o" * 32
+    settings = load(env={"ANTIPHON_SEAL_KEYS": f"{new}, {old}"})
+    assert settings.seal_keys == (new, old)
+    assert new not in repr(settings)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "x" * 32 + ",", "x" * 32 + ", hunter2"])
+def test_a_seal_key_that_can_be_guessed_is_refused_without_being_shown(load: Load, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"key \d is shorter") as caught:
+        load(env={"ANTIPHON_SEAL_KEYS": value})
+    assert value not in caught.value.message
+
+
 # --- the documentation -----------------------------------------------------------------------
 
 
@@ -346,7 +370,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE))
     for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings):
         for field in msgspec.structs.fields(struct):
-            if struct is Settings and field.name in {"upstreams", "models", "limits", "dialects"}:
+            if struct is Settings and field.name in {"upstreams", "models", "limits", "dialects", "owners"}:
                 assert f"[{field.name}" in docs  # a chapter of its own
                 continue
             assert field.name in rows
@@ -357,8 +381,10 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
     values = {"PORT": "1", "NO_AUTH": "true", "FORWARD_AUTH": "true", "MATCH": "order", "UPSTREAM": "http://u"}
-    documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV"}
-    assert documented == {"HOST", "PORT", "DATA_DIR", "NO_AUTH", "FORWARD_AUTH", "RECORD", "MATCH", "UPSTREAM"}
+    values |= {"PROFILE": "open-responses", "REASONING_EVENTS": "raw", "UNSUPPORTED_TOOLS": "refuse"}
+    values |= {"REPAIR": "never", "ON_INTERRUPTION": "fail"}
+    documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV", "SEAL_KEYS"}
+    assert documented == {*values, "HOST", "DATA_DIR", "RECORD"}
     before = load_settings({"upstream": URL}, {})
     for name in documented - {"UPSTREAM"}:
         env = {f"ANTIPHON_{name}": values.get(name, "127.0.0.9")}

@@ -25,6 +25,8 @@ def emitted(tree: ast.AST) -> Iterator[str]:
                 word.arg for word in keywords
             } == {"seen", "done"}:
                 yield text
+            case ast.keyword(arg="quirk", value=ast.Constant(value=str(text))) if not _ID.fullmatch(text):
+                yield text
 
 
 def _is_silent(call: ast.Call) -> bool:
@@ -48,6 +50,6 @@ def test_an_id_is_found_however_it_is_emitted() -> None:
 note("Q01", seen, "done")
 Row("Q02", "meaning", when, "new", "done"); Row("Q03", "meaning", when, "new", None); Rule("Q04", "meaning", settle)
 Settled((), quirk="Q05"); quirk = "Q106" if x else "R07"
-notes.add("unknown_thing", seen=x, done="y"); seen.add("nothing")
+notes.add("unknown_thing", seen=x, done="y"); seen.add("nothing"); Diagnostic(quirk="thing_dropped")
 """
-    assert sorted(emitted(ast.parse(code))) == ["Q01", "Q02", "Q05", "Q106", "R07", "unknown_thing"]
+    assert sorted(emitted(ast.parse(code))) == ["Q01", "Q02", "Q05", "Q106", "R07", "thing_dropped", "unknown_thing"]

@@ -49,6 +49,7 @@ EXAMPLES: dict[str, Any] = {
     "Usage | None": events.Usage(input_tokens=1, output_tokens=2, total_tokens=3, raw={"cost": 0.1}),
     "ErrorInfo": events.ErrorInfo(code="upstream_timeout", message="m", status=504, retry_after_s=1.5),
     "ErrorInfo | None": events.ErrorInfo(code="upstream_timeout", message="m"),
+    "Api": "chat",
     "RunStatus": "failed",
     "BlockStatus": "incomplete",
     "ToolKind": "custom",

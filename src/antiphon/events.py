@@ -30,6 +30,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning_tokens: int = 0
     raw: dict[str, Any] = {}
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; ``raw`` belongs to one call, and is left out."""
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            total_tokens=self.total_tokens + (other.total_tokens or other.input_tokens + other.output_tokens),
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
+
 
 class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A failure as data: what an error class becomes when it is written down.
@@ -44,6 +54,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+Api = Literal["responses", "chat"]
 RunStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 BlockStatus = Literal["completed", "incomplete"]
 ToolKind = Literal["function", "custom", "mcp", "file_search", "web_search"]
@@ -59,7 +70,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     """A run was accepted. Always the first event.
 
-    ``request`` is the decoded request body without ``input``: items are kept beside the journal, once.
+    ``api`` is the one the client spoke. ``request`` is the decoded request body: of a response without ``input``, as
+    items are kept beside the journal, once; of a chat completion whole. ``profile``, ``raw_reasoning`` and ``seal_key``
+    (the id of the key that seals) say how a response is shown, each time alike.
     """
 
     run: str
@@ -67,6 +80,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     model: str
     request: dict[str, Any]
     profile: str = "openai"
+    api: Api = "responses"
+    raw_reasoning: bool = False
+    seal_key: str | None = None
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):

@@ -57,7 +57,14 @@ class ScriptedProvider:
         return [{"id": self.name, "object": "model", "created": 0, "owned_by": "antiphon"}]
 
     async def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpResponse:
         """A script has no bytes to pass on."""
         raise ConnectFailed(f"The scripted provider {self.name!r} has no upstream.")

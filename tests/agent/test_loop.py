@@ -112,6 +112,25 @@ def test_server_side_tools_run_side_by_side_and_answer_in_the_order_of_the_calls
     assert sum(isinstance(event, TurnStarted) for event in events) == 2
 
 
+def test_a_result_is_written_down_before_slower_calls_have_theirs() -> None:
+    store = SqliteStore.open(None, clock=FakeClock())
+    written: list[str] = []
+
+    async def quick(call: ToolCall) -> str:
+        return "quick"
+
+    async def slow(call: ToolCall) -> str:
+        async with asyncio.timeout(5):
+            while "ToolCallCompleted" not in written:
+                (left,) = await store.unfinished()
+                written[:] = [type(event).__name__ for event in await store.events("me", left.run)]
+        return "slow"
+
+    provider = ScriptedProvider(tool_turn(("c1", "quick", "{}"), ("c2", "slow", "{}")), text_turn("done", turn=1))
+    collect(runner(provider, store=store, slow=Tool(slow), quick=Tool(quick)))
+    assert written[-1] == "ToolCallCompleted"
+
+
 def test_a_tool_that_raises_is_a_result_and_the_run_goes_on() -> None:
     async def broken(call: ToolCall) -> str:
         raise ValueError("no such city")

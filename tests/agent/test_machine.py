@@ -16,6 +16,7 @@ from antiphon.events import (
     ErrorInfo,
     Event,
     ReasoningStarted,
+    RunStarted,
     TextDelta,
     TextStarted,
     ToolCallCompleted,
@@ -43,7 +44,8 @@ def play(machine: Machine, batches: list[list[Event]], turn: int = 0) -> list[Ef
 
 
 def test_a_run_begins_with_a_model_call() -> None:
-    assert Machine().start() == CallModel(turn=0, attempt=0)
+    started = RunStarted(run="resp_1", created_at_s=1, model="m", request={})
+    assert Machine().feed(started) == CallModel(turn=0, attempt=0)
 
 
 def test_an_answer_without_calls_completes_the_run() -> None:

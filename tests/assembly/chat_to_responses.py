@@ -17,7 +17,7 @@ def run_of(events: list[ModelEvent], **request: Any) -> list[RunEvent]:
     started = RunStarted(run="resp_" + "0" * 32, created_at_s=1, model="m", request={"model": "m", **request})
     turn = TurnStarted(turn=0, interaction="int_0", upstream="local", model="m")
     machine = Machine()
-    machine.start()
+    machine.feed(started)
     finish = machine.feed_all([turn, *events])
     if not isinstance(finish, Finish):
         finish = Finish("failed")  # another attempt would be made: what a client sees if that fails too

@@ -257,6 +257,13 @@ def test_q59_citations_before_the_text_wait_for_it_and_those_without_one_are_kep
     assert "Q59" in quirks(events)
 
 
+@pytest.mark.parametrize("kind", [None, 7, ["url_citation"]])
+def test_q59_a_citation_that_does_not_say_its_type_is_one_of_a_url(kind: object) -> None:
+    events = stream(chunk({"content": "hi", "annotations": [{"type": kind, "url": "u"}]}), STOP)
+    [added] = [event.annotation for event in events if isinstance(event, AnnotationAdded)]
+    assert added == {"type": "url_citation", "url": "u", "title": "", "start_index": 0, "end_index": 0}
+
+
 def test_q60_the_sources_of_an_answer_become_citations_of_its_text() -> None:
     sources = {"citations": ["u", "v"], "search_results": [{"url": "u", "title": "T"}]}
     events = stream({**chunk({"content": "hi"}), **sources}, {**STOP, **sources})
@@ -275,6 +282,14 @@ def test_q61_log_probabilities_go_with_their_text_and_older_shapes_are_kept() ->
     events = stream(new, old, STOP)
     assert [event.logprobs for event in events if isinstance(event, TextDelta)] == [[entry], []]
     assert finished(events).provider_data["choices"]["0"]["logprobs"] == {"token_logprobs": [-0.1]}
+
+
+def test_q61_log_probabilities_of_a_wrong_shape_are_not_shown() -> None:
+    odd = chunk({"content": "hi"}, "stop")
+    odd["choices"][0]["logprobs"] = {"content": [{"token": "hi", "top_logprobs": [7]}]}
+    events = stream(odd)
+    assert [event.logprobs for event in events if isinstance(event, TextDelta)] == [[]]
+    assert finished(events).provider_data["choices"]["0"]["logprobs"] == odd["choices"][0]["logprobs"]
 
 
 # --- reasoning -------------------------------------------------------------------------------

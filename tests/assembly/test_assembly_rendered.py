@@ -9,7 +9,8 @@ from chat_to_responses import check_stream, kinds, of, rendered, responses, run_
 
 from antiphon.assembly import ChatAssembler
 from antiphon.rendering.responses import ResponsesRenderer, response_object
-from antiphon.wire.reasoning import unseal
+from antiphon.sealing import Keyring
+from antiphon.wire.reasoning import Reasoning
 
 TEXT = [chunk({"role": "assistant", "content": "he"}), chunk({"content": "llo"}), STOP]
 ADD = [calls(call(0, "c1", "add", "")), *(calls(call(0, args=piece)) for piece in ('{"a"', ":1", "}"))]
@@ -169,7 +170,8 @@ def test_r32_arguments_are_deltas_and_done_whatever_pieces_they_came_in(pieces: 
 
 
 def test_r34_reasoning_is_sealed_into_its_item_for_clients_of_a_server_without_a_store() -> None:
-    events = rendered(stream(*THOUGHT, *TEXT), store=False, include=["reasoning.encrypted_content"])
-    sealed = unseal(events[-1]["response"]["output"][0]["encrypted_content"])
-    assert sealed is not None
-    assert (sealed.text, sealed.field, sealed.upstream) == ("Hmm", "reasoning_content", "local")
+    sealer = Keyring(["a secret for tests"]).sealer("owner")
+    run = run_of(stream(*THOUGHT, *TEXT), store=False, include=["reasoning.encrypted_content"])
+    sealed = response_object(run, sealer=sealer)["output"][0]["encrypted_content"]
+    kept = msgspec.json.decode(sealer.open("reasoning", sealed), type=Reasoning)
+    assert (kept.text, kept.field, kept.upstream) == ("Hmm", "reasoning_content", "local")

@@ -433,3 +433,10 @@ def test_q15_a_name_on_every_one_of_many_chunks_costs_no_more_for_a_long_call() 
     pieces = [calls(call(0, "a", "get_weather", piece)) for piece in ['{"city":"', *["}{ "] * 20_000, '"}']]
     [(_, arguments, status)] = told_calls(stream(*pieces, STOP))
     assert (len(arguments), status) == (60_011, "completed")
+
+
+def test_q33_an_id_of_an_earlier_turn_is_not_given_to_a_new_call() -> None:
+    body = b'{"choices":[{"message":{"tool_calls":[{"id":"functions.f:0","function":{"name":"f","arguments":"{}"}}]}}]}'
+    assembler = ChatAssembler(turn=1, used_call_ids=["functions.f:0"])
+    started = next(event for event in assembler.feed(body) + assembler.finish() if isinstance(event, ToolCallStarted))
+    assert started.call_id != "functions.f:0"

@@ -60,3 +60,9 @@ def test_a_named_family_counts_as_being_at_its_host_and_no_other_host_is_looked_
     assert ids(model="m", named=["up"]) == ["up"]
     assert ids(model="m", named=["up/big"]) == ["up/big"]
     assert ids("http://localhost:8080", model="fam", named=["up"]) == ["up", "fam/think"]
+
+
+def test_what_is_named_beside_its_kind_of_server_leaves_the_host_as_it_is() -> None:
+    assert ids("http://localhost:8080", named=["named"]) == ["local", "named"]
+    assert ids("http://localhost:8080", named=["fam/think"]) == ["local", "fam/think"]
+    assert ids("http://localhost:8080", named=["up", "named"]) == ["up", "named"]

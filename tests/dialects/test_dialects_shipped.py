@@ -16,10 +16,12 @@ from antiphon.dialects import OPENAI, AnswerRules, ChatRules, Dialect, choose
 ROOT = Path(__file__).parents[2]
 BY_ID = {entry.id: entry for entry in shipped()}
 
-# id -> where it applies, and the fields in which it differs from what goes without it. An empty URL means anywhere,
+REASONING_FIRST = ("reasoning", "reasoning_content")
+
+# id -> where it applies, and all its fields, each with what goes only with it. An empty URL means anywhere,
 # an empty model any.
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "openai": ("https://api.openai.com/v1", "gpt-4o", {"system_messages": "keep"}),
+    "openai": ("https://api.openai.com/v1", "gpt-4o", {"system_messages": "keep", "takes": "verbosity"}),
     "openai/reasoning": (
         "https://api.openai.com/v1",
         "gpt-5.2",
@@ -32,8 +34,16 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "gpt-5-mini",
         {"max_tokens_key": "max_completion_tokens"},
     ),
-    "openrouter": ("https://openrouter.ai/api/v1", "", {"echo_reasoning": "allow", "echo_details": True}),
-    "vercel": ("https://ai-gateway.vercel.sh/v1", "", {"echo_reasoning": "allow", "echo_details": True}),
+    "openrouter": (
+        "https://openrouter.ai/api/v1",
+        "",
+        {"reasoning_fields": REASONING_FIRST, "echo_reasoning": "allow", "echo_details": True},
+    ),
+    "vercel": (
+        "https://ai-gateway.vercel.sh/v1",
+        "",
+        {"reasoning_fields": REASONING_FIRST, "echo_reasoning": "allow", "echo_details": True},
+    ),
     "avian": ("https://api.avian.io/v1", "", {"echo_reasoning": "allow"}),
     "groq/gpt-oss": ("https://api.groq.com/openai/v1", "openai/gpt-oss-20b", {"tool_choices": "auto"}),
     "cerebras": ("https://api.cerebras.ai/v1", "", {"refuses": "parallel_tool_calls"}),
@@ -62,8 +72,12 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "huggingface": ("https://router.huggingface.co/v1", "", {"think_tags": ("think",)}),
     "bedrock-mantle": ("https://bedrock-mantle.us-east-2.api.aws/v1", "", {"echo_reasoning": "allow"}),
     "llama.cpp": ("http://localhost:8080/v1", "", {"system_messages": "hoist", "echo_reasoning": "allow"}),
-    "ollama": ("http://box:11434/v1", "", {"system_messages": "hoist", "echo_reasoning": "allow"}),
-    "vllm": ("http://127.0.0.1:8000/v1", "", {"reasoning_fields": ("reasoning", "reasoning_content")}),
+    "ollama": (
+        "http://box:11434/v1",
+        "",
+        {"reasoning_fields": REASONING_FIRST, "system_messages": "hoist", "echo_reasoning": "allow"},
+    ),
+    "vllm": ("http://127.0.0.1:8000/v1", "", {"reasoning_fields": REASONING_FIRST}),
     "mistral/call-ids": ("", "vendor/Devstral-Small", {"call_ids": "alphanumeric_9"}),
     "kimi/call-ids": ("", "moonshotai/Kimi-K2-Instruct", {"call_ids": "functions"}),
     "kimi/thinking": ("", "moonshotai/kimi-k2.5", {"echo_reasoning": "require"}),
@@ -74,6 +88,14 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gemma/alternation": ("", "google/gemma-3-27b-it", {"system_messages": "hoist", "merge_users": True}),
     "minimax/think-tags": ("", "MiniMax-M2.5", {"think_tags": ("think", "thinking")}),
     "qwq/think-tags": ("", "Qwen/QwQ-32B", {"think_tags": ("think",)}),
+    **{
+        f"written-calls/{name}": ("", "", {"tool_markup": (markup,)})
+        for name, markup in [
+            *((name, name) for name in ("hermes", "glm", "kimi", "minimax", "lfm")),
+            ("deepseek", "dsml"),
+            ("calling-tool", "calling_tool"),
+        ]
+    },
     "thinking/prefilled": ("", "", {"think_tags": ("think",), "starts_in_thinking": True}),
 }
 
@@ -82,14 +104,14 @@ def values(dialect: Dialect) -> dict[str, Any]:
     return asdict(dialect.answers) | asdict(dialect.requests)
 
 
-@pytest.mark.parametrize("name", BY_ID)
+@pytest.mark.parametrize("name", CASES)
 def test_a_shipped_entry_changes_what_it_says_where_it_says(name: str) -> None:
-    base_url, model, expected = CASES[name]
-    named = () if BY_ID[name].match.host or BY_ID[name].match.model else (name,)
-    there = values(choose(BY_ID.values(), base_url=base_url, model=model, named=named))
-    without = values(
-        choose([entry for entry in BY_ID.values() if entry.id != name], base_url=base_url, model=model, named=named)
-    )
+    (base_url, model, expected), entry = CASES[name], BY_ID[name]
+    named = () if entry.match.host or entry.match.model else (name,)
+    others = [other for other in BY_ID.values() if other is not entry]
+    there = values(choose(shipped(), base_url=base_url, model=model, named=named))
+    without = values(choose(others, base_url=base_url, model=model, named=named))
+    assert expected.keys() == {*entry.answers, *entry.requests}
     for field, value in expected.items():
         assert there[field] != without[field]
         assert value in there[field] if isinstance(there[field], frozenset) else value == there[field]
@@ -116,7 +138,7 @@ def test_no_shipped_entry_reads_tool_calls_from_text_unless_it_is_named() -> Non
 
 
 def test_openai_itself_is_the_plain_dialect_as_far_as_answers_go() -> None:
-    assert choose(BY_ID.values(), base_url="https://api.openai.com/v1", model="gpt-5").answers == OPENAI.answers
+    assert choose(shipped(), base_url="https://api.openai.com/v1", model="gpt-5").answers == OPENAI.answers
 
 
 @pytest.mark.slow

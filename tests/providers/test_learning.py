@@ -44,53 +44,61 @@ def taught(answer: Any, body: dict[str, Any] = BODY, status: int = 400, rules: C
     return learned.rules if learned else {}
 
 
-# The quirk, what the upstream says, what follows.
+# The quirk and how it is told, what the upstream says, what follows.
 SEEN: list[tuple[str, Any, dict[str, Any]]] = [
-    ("Q80", openai("Extra inputs are not permitted, field: 'stream_options'"), {"include_usage": False}),
-    ("Q80", {"detail": [forbidden("stream_options")]}, {"include_usage": False}),
-    ("Q80", b"stream_options is not supported", {"include_usage": False}),
+    ("q80_named_in_words", openai("Extra inputs are not permitted, field: 'stream_options'"), {"include_usage": False}),
+    ("q80_named_by_its_place", {"detail": [forbidden("stream_options")]}, {"include_usage": False}),
+    ("q80_in_plain_text", b"stream_options is not supported", {"include_usage": False}),
     (
-        "Q100",
+        "q100_the_new_name_instead",
         openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."),
         {"max_tokens_key": "max_completion_tokens"},
     ),
     (
-        "Q101",
+        "q101_not_one_of_the_roles",
         openai("developer is not one of ['system', 'assistant', 'user'] - 'messages.0.role'"),
         {"developer_role": "system"},
     ),
     (
-        "Q101",
+        "q101_a_role_that_is_no_option",
         openai('Invalid option: expected one of "user"|"assistant" at "messages[0].role"'),
         {"developer_role": "system"},
     ),
-    ("Q102", openai("System message must be at the beginning."), {"system_messages": "hoist"}),
+    ("q102_the_beginning", openai("System message must be at the beginning."), {"system_messages": "hoist"}),
     (
-        "Q102",
+        "q102_alternation",
         openai("Conversation roles must alternate user/assistant/user/assistant/..."),
         {"system_messages": "hoist", "merge_users": True},
     ),
     (
-        "Q103",
+        "q103_a_string_expected",
         {"detail": [{"loc": ["body", "messages", 2, "content"], "msg": "str type expected"}]},
         {"tool_content": "text"},
     ),
-    ("Q105", openai("Thinking mode does not support this tool_choice"), {"tool_choices": "auto"}),
+    ("q105_this_tool_choice", openai("Thinking mode does not support this tool_choice"), {"tool_choices": "auto"}),
     (
-        "Q105",
+        "q105_required_or_object",
         openai("The tool_choice parameter does not support being set to required or object in thinking mode"),
         {"tool_choices": "auto"},
     ),
-    ("Q106", openai("Unsupported parameter: 'parallel_tool_calls'"), {"refuses": {"parallel_tool_calls"}}),
     (
-        "Q106",
+        "q106_one_parameter",
+        openai("Unsupported parameter: 'parallel_tool_calls'"),
+        {"refuses": {"parallel_tool_calls"}},
+    ),
+    (
+        "q106_no_value_but_the_default",
         openai("Unsupported value: 'temperature' does not support 0.5 with this model."),
         {"refuses": {"temperature"}},
     ),
-    ("Q106", {"detail": [forbidden("user"), forbidden("temperature")]}, {"refuses": {"user", "temperature"}}),
-    ("Q106", openai("tools.0.function.strict: Extra inputs are not permitted"), {"strict_tools": False}),
     (
-        "Q107",
+        "q106_two_parameters",
+        {"detail": [forbidden("user"), forbidden("temperature")]},
+        {"refuses": {"user", "temperature"}},
+    ),
+    ("q106_strict", openai("tools.0.function.strict: Extra inputs are not permitted"), {"strict_tools": False}),
+    (
+        "q107_an_unknown_name",
         [
             openai(
                 "Unknown name \"additionalProperties\" at 'tools[0].function_declarations[0].parameters': Cannot find"
@@ -99,7 +107,7 @@ SEEN: list[tuple[str, Any, dict[str, Any]]] = [
         {"schema_keywords": KEYWORDS - {"additionalProperties"}},
     ),
     (
-        "Q31",
+        "q31_nine_letters_and_digits",
         {
             "object": "error",
             "message": "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
@@ -108,30 +116,38 @@ SEEN: list[tuple[str, Any, dict[str, Any]]] = [
         {"call_ids": "alphanumeric_9"},
     ),
     (
-        "Q34",
+        "q34_forty_characters",
         openai("Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40."),
         {"max_call_id_length": 40},
     ),
     (
-        "Q70",
+        "q70_passed_back",
         openai("The `reasoning_content` in the thinking mode must be passed back to the API."),
         {"echo_reasoning": "require"},
     ),
     (
-        "Q70",
+        "q70_missing",
         openai("thinking is enabled but reasoning_content is missing in assistant tool call message at index 2"),
         {"echo_reasoning": "require"},
     ),
-    ("Q70", openai("Missing `reasoning_content` field in the assistant message"), {"echo_reasoning": "require"}),
-    ("Q71", openai("please remove reasoning_content from the messages"), {"echo_reasoning": "forbid"}),
-    ("Q71", {"detail": [forbidden("messages", "1", "reasoning_details")]}, {"echo_details": False}),
+    (
+        "q70_missing_in_a_message",
+        openai("Missing `reasoning_content` field in the assistant message"),
+        {"echo_reasoning": "require"},
+    ),
+    ("q71_remove", openai("please remove reasoning_content from the messages"), {"echo_reasoning": "forbid"}),
+    (
+        "q71_details_not_permitted",
+        {"detail": [forbidden("messages", "1", "reasoning_details")]},
+        {"echo_details": False},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("quirk", "answer", "expected"), SEEN)
+@pytest.mark.parametrize(("name", "answer", "expected"), SEEN, ids=[name for name, _, _ in SEEN])
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refusal_teaches_what_it_names_and_nothing_else(
-    quirk: str, answer: Any, expected: dict[str, Any], status: int
+    name: str, answer: Any, expected: dict[str, Any], status: int
 ) -> None:
     learned = learn(
         status,
@@ -141,11 +157,29 @@ def test_a_refusal_teaches_what_it_names_and_nothing_else(
     )
     assert learned is not None
     assert learned.rules == expected
-    assert [lesson.quirk for lesson in learned.lessons] == [quirk]
+    assert [lesson.quirk for lesson in learned.lessons] == [name.partition("_")[0].upper()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("parallel_tool_calls", "reasoning_effort", "verbosity", "chat_template_kwargs", "seed", "user"),
+        *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+        *("logit_bias", "logprobs", "top_logprobs"),
+        *("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"),
+    ],
+)
+def test_q106_a_parameter_the_answer_does_not_depend_on_is_left_out(name: str) -> None:
+    assert taught(openai(f"Unknown parameter: '{name}'"), BODY | {name: 1}) == {"refuses": {name}}
+
+
+@pytest.mark.parametrize("name", ["response_format", "stop", "tools", "messages", "n"])
+def test_q106_a_parameter_that_changes_the_question_never_is(name: str) -> None:
+    assert taught(openai(f"Unknown parameter: '{name}'"), BODY | {name: BODY.get(name)}) == {}
 
 
 def test_every_lesson_was_seen() -> None:
-    assert {lesson.quirk for lesson in LESSONS} == {quirk for quirk, _, _ in SEEN}
+    assert {lesson.quirk for lesson in LESSONS} == {name.partition("_")[0].upper() for name, _, _ in SEEN}
 
 
 def test_a_server_of_the_old_name_teaches_it_even_inside_an_error_within_an_error() -> None:
@@ -218,10 +252,18 @@ def test_other_statuses_teach_nothing(status: int) -> None:
         b"\xff\xfe",
         b"<html>stream is unsupported</html>",
         b"[" * 100_000,
+        b"tool_call_id content reasoning_content " * 5_000,
     ],
 )
 def test_other_words_teach_nothing(answer: Any) -> None:
     assert taught(answer) == {}
+
+
+def test_requests_of_any_form_can_be_learned_from() -> None:
+    """A client's own chat request may hold what ours never do."""
+    odd = {"messages": [{"role": "tool"}, "hi"], "tools": [{"type": "custom"}], "stream_options": None}
+    assert taught(openai("Unknown parameter: stream_options; content must be str"), odd) == {"include_usage": False}
+    assert taught(openai("Unknown parameter"), {"messages": None, "tools": None}) == {}
 
 
 def test_what_is_known_already_is_no_lesson() -> None:

@@ -37,7 +37,9 @@ from antiphon.events import (
     TurnStarted,
     Usage,
 )
+from antiphon.sealing import Keyring
 
+SEALER = Keyring(["a secret for tests"]).sealer("owner")
 RUN = "resp_" + "5e" * 16
 
 # For properties over whole runs. No deadline: how long one example takes says more about the machine than the code.
@@ -62,10 +64,8 @@ details = st.just([{"type": "reasoning.encrypted", "data": "b3BhcXVl"}])
 
 
 def run_started(**request: Any) -> RunStarted:
-    profile = request.pop("profile", "openai")
-    return RunStarted(
-        run=RUN, created_at_s=1_700_000_000, model="m", request={"model": "m", **request}, profile=profile
-    )
+    shown = {name: request.pop(name) for name in ("profile", "raw_reasoning", "seal_key") if name in request}
+    return RunStarted(run=RUN, created_at_s=1_700_000_000, model="m", request={"model": "m", **request}, **shown)
 
 
 def turn(number: int, *events: Event, finish_reason: str = "stop", usage: Usage | None = None) -> list[Event]:
@@ -224,6 +224,7 @@ requests = st.fixed_dictionaries(
         "temperature": st.none() | st.floats(0, 2),
         "text": st.just({"verbosity": "low"}),
         "profile": st.sampled_from(["openai", "open-responses"]),
+        "raw_reasoning": st.booleans(),
     },
 )
 plain_requests = requests.map(lambda request: {**request, "profile": "openai"})

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.events import (
+    Diagnostic,
     ErrorInfo,
     Event,
     RunFinished,
+    RunStarted,
     TextDelta,
     TextStarted,
     ToolCallDelta,
+    ToolCallFinished,
     ToolCallStarted,
     TurnFinished,
     Usage,
@@ -137,6 +140,42 @@ one_turn = st.builds(
 )
 
 
+def test_what_belongs_to_a_call_or_to_reasoning_is_shown_so_that_a_client_can_send_it_back() -> None:
+    signed, part = (
+        {"extra_content": {"google": {"thought_signature": "s"}}},
+        {"type": "reasoning.encrypted", "data": "x"},
+    )
+    made = call("0.1", "{}")
+    made[-1] = ToolCallFinished(block="0.1", arguments="{}", provider_data={**signed, "id": "another", "function": {}})
+    blocks = [*think("0.0", "Hm", details=[part]), *made, *think("0.2", details=[part])]
+    events = [run_started(), *turn(0, *blocks, finish_reason="tool_calls"), ENDED]
+    for completion, details in (
+        (chat_completion(events), [part, part]),
+        (accumulated(events), [{**part, "index": 0}, {**part, "index": 1}]),
+    ):
+        message = completion["choices"][0]["message"]
+        (shown,) = message["tool_calls"]
+        assert (shown["id"], shown["extra_content"]) == ("call_0.1", signed["extra_content"])
+        assert message["reasoning_details"] == details
+
+
+def test_what_was_mended_stands_on_the_completion_and_on_the_last_chunk() -> None:
+    mended = Diagnostic(quirk="Q38", seen="x", done="y")
+    expected = {"diagnostics": [{"quirk": "Q38", "seen": "x", "done": "y"}]}
+    for options in ({}, {"include_usage": True}):
+        events = run(mended, *say("0.0", "x"), mended, *say("0.1", "y", choice=1), stream_options=options)
+        assert chat_completion(events)["antiphon"] == expected
+        *others, last = [json.loads(chunk) for chunk in ChatRenderer().render(events)]
+        assert last["antiphon"] == expected
+        assert not any("antiphon" in chunk for chunk in others)
+    assert "antiphon" not in chat_completion(run(*say("0.0", "x")))
+
+
+def test_a_chat_run_is_shown_under_its_own_id() -> None:
+    started = RunStarted(run="chatcmpl_1", created_at_s=1, model="m", request={}, api="chat")
+    assert chat_completion([started, *turn(0), ENDED])["id"] == "chatcmpl_1"
+
+
 def comparable(completion: dict[str, Any]) -> list[Any]:
     """What the two ways of answering have in common; openai-python's accumulator adds its own members."""
     choices = []
@@ -156,7 +195,7 @@ def comparable(completion: dict[str, Any]) -> list[Any]:
 def test_the_accumulated_chunks_are_the_whole_completion(events: list[Event]) -> None:
     whole, streamed = chat_completion(events), accumulated(events)
     assert comparable(streamed) == comparable(whole)
-    assert streamed.get("usage") == whole["usage"]
+    assert streamed.get("usage") == whole.get("usage")
     assert {name: streamed[name] for name in ("id", "created", "model")} == {
         name: whole[name] for name in ("id", "created", "model")
     }

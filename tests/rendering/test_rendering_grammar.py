@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from event_sequences import few, runs
+from event_sequences import SEALER, few, runs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,8 +62,8 @@ ITEMS = {
 }
 
 
-def stream(events: list[Event], raw_reasoning: bool = False) -> list[dict[str, Any]]:
-    return [json.loads(frame.data) for frame in ResponsesRenderer(raw_reasoning=raw_reasoning).render(events)]
+def stream(events: list[Event]) -> list[dict[str, Any]]:
+    return [json.loads(frame.data) for frame in ResponsesRenderer(sealer=SEALER).render(events)]
 
 
 def kind(event: dict[str, Any]) -> str:
@@ -71,9 +71,9 @@ def kind(event: dict[str, Any]) -> str:
 
 
 @few
-@given(runs(), st.booleans())
-def test_every_item_and_every_part_obeys_the_grammar(events: list[Event], raw_reasoning: bool) -> None:
-    shown = stream(events, raw_reasoning)
+@given(runs())
+def test_every_item_and_every_part_obeys_the_grammar(events: list[Event]) -> None:
+    shown = stream(events)
     of_item: defaultdict[int, str] = defaultdict(str)
     of_part: defaultdict[tuple[int, int], str] = defaultdict(str)
     output = shown[-1]["response"]["output"]

@@ -1,7 +1,5 @@
 """The stream through the real client: openai-python's accumulator raises on what is out of order."""
 
-from typing import Any
-
 import httpx2
 import openai
 import pytest
@@ -12,9 +10,9 @@ from antiphon.events import Diagnostic, ErrorInfo, Event, RunFinished, ToolCallD
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 
 
-def client(events: list[Event], **options: Any) -> openai.OpenAI:
+def client(events: list[Event]) -> openai.OpenAI:
     """A client whose server answers everything with these events."""
-    body = sse(ResponsesRenderer(**options).render(events)) + DONE
+    body = sse(ResponsesRenderer().render(events)) + DONE
 
     def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
@@ -50,9 +48,10 @@ def test_its_snapshots_agree_with_the_final_response(raw_reasoning: bool) -> Non
         ToolCallDelta(block="0.2", arguments='"b":1}'),
         ToolCallFinished(block="0.3", arguments='{"a":2,"b":2}'),
         ToolCallFinished(block="0.2", arguments='{"a":1,"b":1}'),
+        raw_reasoning=raw_reasoning,
     )
     snapshots: dict[tuple[str, int], str] = {}
-    with client(events, raw_reasoning=raw_reasoning).responses.stream(model="m", input="hi") as stream:
+    with client(events).responses.stream(model="m", input="hi") as stream:
         for event in stream:
             if event.type in ("response.output_text.delta", "response.function_call_arguments.delta"):
                 snapshots[event.type, event.output_index] = event.snapshot

@@ -132,15 +132,16 @@ def test_reasoning_text_and_parallel_calls_come_in_the_reference_order() -> None
     [
         ({}, "openai", ("reasoning_summary_part.added", "reasoning_summary_text.delta")),
         ({"raw_reasoning": True}, "openai", ("content_part.added", "reasoning_text.delta")),
-        ({}, "open-responses", ("content_part.added", "reasoning.delta")),
+        ({}, "open-responses", ("reasoning_summary_part.added", "reasoning_summary_text.delta")),
+        ({"raw_reasoning": True}, "open-responses", ("content_part.added", "reasoning.delta")),
     ],
-    ids=["summary", "raw", "strict"],
+    ids=["summary", "raw", "strict summary", "strict raw"],
 )
 def test_reasoning_has_the_event_names_of_its_profile(
     settings: dict[str, Any], profile: str, names: tuple[str, str]
 ) -> None:
     part, delta = names
-    shown = types(run(*think("0.0", "Hm", "."), profile=profile), **settings)
+    shown = types(run(*think("0.0", "Hm", "."), profile=profile, **settings))
     assert shown[2:-1] == [
         "output_item.added",
         part,
@@ -156,7 +157,7 @@ def test_reasoning_stands_in_the_summary_or_raw_in_the_content() -> None:
     (item,) = response_object(events)["output"]
     assert item["summary"] == [{"type": "summary_text", "text": "Hm."}]
     assert "content" not in item
-    (item,) = response_object(events, raw_reasoning=True)["output"]
+    (item,) = response_object(run(*think("0.0", "Hm", "."), raw_reasoning=True))["output"]
     assert item["summary"] == []
     assert item["content"] == [{"type": "reasoning_text", "text": "Hm."}]
 

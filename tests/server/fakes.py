@@ -81,9 +81,17 @@ class FakeProvider:
         return self.listed
 
     async def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> FakeResponse:
-        headers = (("authorization", authorization),) if authorization else ()
+        if authorization:
+            headers = (*headers, ("authorization", authorization))
         self.forwarded.append(HttpRequest(method=method, url=path, headers=headers, body=body, interaction=interaction))
         answer = self.answers.pop(0)
         if isinstance(answer, AntiphonError):

@@ -6,11 +6,14 @@ from asgi_client import Reply, ask
 from fakes import FakeProvider, FakeResponse
 
 from antiphon.agent.loop import Target
+from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.errors import CassetteMismatch, ConnectFailed, ConnectionLost, ModelNotFound
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.passthrough import Passthrough
+from antiphon.store.sqlite import SqliteStore
 
 PATH = "/v1/chat/completions"
 STREAM = (b'data: {"choices":[]}\n\n', b"data: [DO", b"NE]\n\n")
@@ -22,9 +25,13 @@ def app(*targets: Target, forward_auth: bool = False) -> App:
             raise ModelNotFound(model)
         return list(targets)
 
-    ids = CountingIds()
-    chat = Chat(resolve, ids, forward_auth=forward_auth)
-    return App(chat.routes(), keys=Keys({}), clock=FakeClock(), ids=ids, forward_auth=forward_auth)
+    ids, clock = CountingIds(), FakeClock()
+    runner = Runner(store=SqliteStore.open(None, clock=clock), resolve=resolve, clock=clock, ids=ids)
+    passthrough = Passthrough(
+        resolve, targets[0].provider if targets else FakeProvider(), ids, forward_auth=forward_auth
+    )
+    chat = Chat(runner, passthrough, resolve, forward_auth=forward_auth)
+    return App(chat.routes(), keys=Keys({}), clock=clock, ids=ids, forward_auth=forward_auth)
 
 
 def post(application: App, body: Any = None, **options: Any) -> Reply:

@@ -17,6 +17,7 @@ from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.metrics import Metrics
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
 from antiphon.store.sqlite import SqliteStore
 from antiphon.testing import text_turn
@@ -36,9 +37,10 @@ class Server:
 
         store = SqliteStore.open(None, clock=clock)
         runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids, on_ended=self.metrics.run_ended)
+        passthrough = Passthrough(resolve, provider, ids, on_call=self.metrics.call_passed_on)
         routes = [
             *Responses(runner, store).routes(),
-            *Chat(resolve, ids, on_call=self.metrics.call_passed_on).routes(),
+            *Chat(runner, passthrough, resolve).routes(),
             *self.metrics.routes(),
         ]
         answered = self.metrics.request_ended

@@ -54,6 +54,9 @@ class Server:
                 await asyncio.sleep(0)
         return unfinished[0].run
 
+    async def cancel(self, response_id: str, **options: Any) -> Reply:
+        return await ask(self.app, "POST", f"{PATH}/{response_id}/cancel", **options)
+
     async def delete(self, response_id: str, **options: Any) -> Reply:
         return await ask(self.app, "DELETE", f"{PATH}/{response_id}", **options)
 
@@ -265,7 +268,7 @@ def test_a_failure_after_the_upstream_accepted_is_told_in_the_stream() -> None:
         ({"model": 7}, "model"),
         ({**HI, "temperature": "hot"}, "temperature"),
         ({"model": "m", "input": [{"type": "nonsense"}]}, "input[0].type"),
-        ({**HI, "background": True}, "background"),
+        ({**HI, "background": True, "store": False}, "background"),
         ({**HI, "conversation": 7}, "conversation"),
         ({**HI, "conversation": {}}, "conversation.id"),
         ({**HI, "conversation": "c", "previous_response_id": "r"}, "previous_response_id"),
@@ -287,13 +290,16 @@ def test_an_unknown_model_is_404_and_says_which_there_are() -> None:
     assert "Known models: m" in reply.error["message"]
 
 
-@pytest.mark.parametrize("query", ["stream=true", "starting_after=3", "include[]=x"])
+@pytest.mark.parametrize(
+    "query",
+    ["stream=maybe", "starting_after=3", "stream=true&starting_after=-1", "include[]=reasoning.encrypted_content"],
+)
 def test_a_look_up_with_parameters_is_refused_not_answered_without_them(query: str) -> None:
     async def main() -> None:
         server = Server(text_turn("hello"))
         made = (await server.post(HI)).json
         reply = await server.get(f"{made['id']}?{query}")
-        assert (reply.status, reply.error["param"]) == (400, query.partition("=")[0].removesuffix("[]"))
+        assert (reply.status, reply.error["param"]) == (400, query.split("&")[-1].partition("=")[0].removesuffix("[]"))
 
     asyncio.run(main())
 
@@ -303,3 +309,153 @@ def test_a_clients_key_reaches_the_provider_only_when_it_is_to_be_forwarded() ->
         server = Server(text_turn("hello"), forward_auth=forward_auth)
         post(server, HI, key="sk-mine")
         assert server.provider.calls[0].authorization == expected
+
+
+# --- in the background ------------------------------------------------------------------------
+
+BACKGROUND = {**HI, "background": True}
+
+
+async def until(server: Server, response_id: str, *statuses: str, **options: Any) -> Any:
+    """The response, as soon as it has one of these statuses."""
+    async with asyncio.timeout(5):
+        while True:
+            found = (await server.get(response_id, **options)).json
+            if found["status"] in statuses:
+                return found
+            await asyncio.sleep(0.01)
+
+
+def test_a_background_response_is_answered_at_once_and_goes_on() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+        begin, *rest = text_turn("hello")
+        server = Server([begin, go_on, *rest])
+        made = (await server.post(BACKGROUND)).json
+        assert (made["status"], made["background"], made["output"]) == ("queued", True, [])
+        await until(server, made["id"], "in_progress")
+        go_on.set()
+        ended = await until(server, made["id"], "completed")
+        assert ended["output"][0]["content"][0]["text"] == "hello"
+
+    asyncio.run(main())
+
+
+def test_a_background_stream_goes_on_without_its_client_and_is_read_again_with_the_same_bytes() -> None:
+    async def main() -> None:
+        leave, go_on = asyncio.Event(), asyncio.Event()
+        server = Server([*text_turn("hello")[:3], go_on, *text_turn("hello")[3:]])
+        asking = asyncio.create_task(server.post({**BACKGROUND, "stream": True}, leave=leave))
+        going = await server.going()
+        await until(server, going, "in_progress")
+        leave.set()
+        cut = await asking
+        assert not server.provider.gone.is_set()
+        go_on.set()
+        await until(server, going, "completed")
+        whole = await server.get(f"{going}?stream=true")
+        assert whole.body.startswith(cut.body)
+        events = events_of(whole)
+        assert [event["type"] for event in events[:3]] == [
+            "response.created",
+            "response.queued",
+            "response.in_progress",
+        ]
+        assert events[-1]["response"] == (await server.get(going)).json
+
+    asyncio.run(main())
+
+
+def test_every_stored_response_is_streamed_again_from_any_event_on() -> None:
+    async def main() -> None:
+        server = Server(text_turn("he", "llo"))
+        first = await server.post({**HI, "stream": True})
+        events = events_of(first)
+        path = events[0]["response"]["id"]
+        again = await server.get(f"{path}?stream=true")
+        assert (again.body, again.headers["content-type"]) == (first.body, first.headers["content-type"])
+        for number in range(len(events) + 1):
+            rest = await server.get(f"{path}?stream=true&starting_after={number}")
+            assert events_of(rest) == events[number + 1 :]
+            assert first.body.endswith(rest.body)
+
+    asyncio.run(main())
+
+
+def test_a_reader_follows_a_response_that_is_being_made_by_another_request() -> None:
+    async def main() -> None:
+        go_on = asyncio.Event()
+        begin, *rest = text_turn("hello")
+        server = Server([begin, go_on, *rest])
+        asking = asyncio.create_task(server.post({**HI, "stream": True}))
+        going = await server.going()
+        reading = asyncio.create_task(server.get(f"{going}?stream=true&starting_after=3"))
+        await asyncio.sleep(0)
+        go_on.set()
+        made, read = await asking, await reading
+        assert events_of(read) == events_of(made)[4:]
+
+    asyncio.run(main())
+
+
+def test_a_response_is_cancelled_once_and_stays_so() -> None:
+    async def main() -> None:
+        server = Server([*text_turn("hello")[:3], asyncio.Event()])
+        made = (await server.post(BACKGROUND)).json
+        await until(server, made["id"], "in_progress")
+        cancelled = await server.cancel(made["id"])
+        assert server.provider.gone.is_set()
+        assert (cancelled.status, cancelled.json["status"]) == (200, "cancelled")
+        assert (await server.cancel(made["id"])).json == (await server.get(made["id"])).json == cancelled.json
+
+    asyncio.run(main())
+
+
+def test_a_response_that_was_not_made_in_the_background_cannot_be_cancelled() -> None:
+    async def main() -> None:
+        server = Server(text_turn("hello"))
+        made = (await server.post(HI)).json
+        refused = await server.cancel(made["id"])
+        assert (refused.status, refused.error["message"]) == (400, "Cannot cancel a synchronous response.")
+        assert (await server.cancel("resp_nowhere")).status == 404
+
+    asyncio.run(main())
+
+
+def test_a_background_response_that_is_deleted_is_cancelled_first() -> None:
+    async def main() -> None:
+        server = Server([*text_turn("hello")[:3], asyncio.Event()])
+        made = (await server.post(BACKGROUND)).json
+        await until(server, made["id"], "in_progress")
+        assert (await server.delete(made["id"])).json["deleted"]
+        assert server.provider.gone.is_set()
+        assert (await server.get(made["id"])).status == 404
+
+    asyncio.run(main())
+
+
+def test_a_background_call_the_upstream_refuses_is_a_failed_response() -> None:
+    async def main() -> None:
+        server = Server(failing(code="context_length_exceeded", message="too long", status=400))
+        made = (await server.post(BACKGROUND)).json
+        failed = await until(server, made["id"], "failed")
+        assert failed["error"]["code"] == "context_length_exceeded"
+
+    asyncio.run(main())
+
+
+def test_two_owners_do_not_see_each_others_background_responses() -> None:
+    async def main() -> None:
+        server = Server([*text_turn("hello")[:3], asyncio.Event()], keys=ALICE_AND_BOB)
+        made = (await server.post(BACKGROUND, key="sk-alice")).json
+        await until(server, made["id"], "in_progress", key="sk-alice")
+        for reply in (
+            await server.get(f"{made['id']}?stream=true", key="sk-bob"),
+            await server.cancel(made["id"], key="sk-bob"),
+            await server.delete(made["id"], key="sk-bob"),
+        ):
+            assert reply.status == 404
+        assert not server.provider.gone.is_set()
+        await server.cancel(made["id"], key="sk-alice")
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,7 +19,9 @@ from antiphon.events import ErrorInfo, TurnFailed
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.conversations import Conversations
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
 from antiphon.server.responses import Responses
 from antiphon.server.serving import Server, listen
 from antiphon.store.sqlite import SqliteStore
@@ -36,7 +39,8 @@ def application(provider: FakeProvider) -> App:
     runner = Runner(store=store, resolve=resolve, clock=clock, ids=ids)
     routes = [
         *Responses(runner, store).routes(),
-        *Chat(resolve, ids).routes(),
+        *Conversations(store, ids).routes(),
+        *Chat(runner, Passthrough(resolve, provider, ids), resolve).routes(),
         *Models([provider], resolve, clock).routes(),
     ]
     return App(routes, keys=Keys({hash_key("sk-test"): "tester"}), clock=clock, ids=ids)
@@ -47,6 +51,7 @@ class Sdk(NamedTuple):
 
     client: openai.OpenAI
     upstream: FakeProvider
+    loop: asyncio.AbstractEventLoop
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +60,18 @@ def sdk() -> Iterator[Sdk]:
     sockets = listen("127.0.0.1", 0)
     ready = threading.Event()
     server = Server(application(upstream), ready.set)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets)))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve(sockets)))
     thread.start()
     try:
         assert ready.wait(5)
         url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/v1"
         with openai.OpenAI(base_url=url, api_key="sk-test", max_retries=0, timeout=10) as client:
-            yield Sdk(client, upstream)
+            yield Sdk(client, upstream, loop)
     finally:
         server.should_exit = True
         thread.join()
+        loop.close()
 
 
 def test_a_streamed_response_passes_the_sdks_own_accumulator(sdk: Sdk) -> None:
@@ -131,7 +138,7 @@ def test_upstream_failures_are_the_sdks_classes(
     [
         ({"model": "gpt-9", "input": "hi"}, openai.NotFoundError),
         ({"model": "m", "input": 7}, openai.BadRequestError),
-        ({"model": "m", "input": "hi", "background": True}, openai.BadRequestError),
+        ({"model": "m", "input": "hi", "background": True, "store": False}, openai.BadRequestError),
         ({"model": "m", "input": "hi", "previous_response_id": "resp_0"}, openai.BadRequestError),
     ],
 )
@@ -164,3 +171,58 @@ def test_closing_the_clients_stream_cancels_the_upstream(sdk: Sdk) -> None:
     assert not sdk.upstream.gone.is_set()
     stream.close()
     assert sdk.upstream.gone.wait(5)
+
+
+# --- in the background ------------------------------------------------------------------------
+
+
+def ended(sdk: Sdk, response_id: str) -> Any:
+    """The response, as the documentation says to wait for it."""
+    for _ in range(500):
+        response = sdk.client.responses.retrieve(response_id)
+        if response.status not in ("queued", "in_progress"):
+            return response
+        time.sleep(0.01)
+    raise AssertionError(f"{response_id} does not end")
+
+
+def test_a_background_response_is_created_polled_and_read_again(sdk: Sdk) -> None:
+    sdk.upstream.turns = [text_turn("he", "llo")]
+    queued = sdk.client.responses.create(model="m", input="hi", background=True)
+    assert (queued.status, queued.background) == ("queued", True)
+    response = ended(sdk, queued.id)
+    assert (response.status, response.output_text) == ("completed", "hello")
+    events = list(sdk.client.responses.retrieve(queued.id, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    rest = list(sdk.client.responses.retrieve(queued.id, stream=True, starting_after=4))
+    assert rest == events[5:]
+
+
+def test_a_background_stream_that_was_dropped_is_taken_up_by_the_sdks_own_helper(sdk: Sdk) -> None:
+    go_on = asyncio.Event()
+    sdk.upstream.turns = [[*text_turn("he", "llo")[:3], go_on, *text_turn("he", "llo")[3:]]]
+    seen = []
+    with sdk.client.responses.create(model="m", input="hi", background=True, stream=True) as stream:
+        for event in stream:
+            seen.append(event)
+            if event.type == "response.output_text.delta":
+                break
+    sdk.loop.call_soon_threadsafe(go_on.set)
+    response_id, last = seen[0].response.id, seen[-1].sequence_number
+    with sdk.client.responses.stream(response_id=response_id, starting_after=last) as stream:
+        rest = list(stream)
+        assert stream.get_final_response().output_text == "hello"
+    assert [event.sequence_number for event in rest] == list(range(last + 1, last + 1 + len(rest)))
+    assert rest[-1].type == "response.completed"
+
+
+def test_a_background_response_is_cancelled(sdk: Sdk) -> None:
+    sdk.upstream.turns = [[*text_turn("hello")[:3], asyncio.Event()]]
+    sdk.upstream.gone.clear()
+    created = sdk.client.responses.create(model="m", input="hi", background=True)
+    assert sdk.client.responses.cancel(created.id).status == "cancelled"
+    assert sdk.client.responses.cancel(created.id).status == "cancelled"
+    sdk.upstream.turns = [text_turn("hello")]
+    made = sdk.client.responses.create(model="m", input="hi")
+    with pytest.raises(openai.BadRequestError, match="synchronous"):
+        sdk.client.responses.cancel(made.id)

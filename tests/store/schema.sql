@@ -7,7 +7,7 @@ CREATE TABLE runs (
     status TEXT NOT NULL,  -- in_progress, or what its run.finished says
     created_at_s INTEGER NOT NULL,
     finished_at_s INTEGER,
-    deleted_at_s INTEGER, conversation TEXT, conversation_end INTEGER,
+    deleted_at_s INTEGER, conversation TEXT, conversation_end INTEGER, api TEXT NOT NULL DEFAULT 'responses', model TEXT, metadata TEXT NOT NULL DEFAULT '{}',
     UNIQUE (owner, run),
     FOREIGN KEY (owner, parent) REFERENCES runs (owner, run)
 );
@@ -58,3 +58,4 @@ CREATE TABLE conversation_items (
 );
 CREATE INDEX conversation_items_by_item ON conversation_items (item);
 CREATE INDEX runs_by_conversation ON runs (owner, conversation) WHERE conversation IS NOT NULL;
+CREATE INDEX runs_of_chats ON runs (owner, number) WHERE api = 'chat';

@@ -22,6 +22,7 @@ from antiphon.events import (
     Usage,
 )
 from antiphon.store.base import Store, UnfinishedRun
+from antiphon.wire.lists import ChatListQuery, ListQuery
 
 Scenario = Callable[[Any, Store], Awaitable[None]]
 
@@ -38,7 +39,7 @@ def scenario(test: Scenario) -> Callable[[Any, Path], None]:
 
     # Not `functools.wraps`: pytest would follow it to the signature of the coroutine.
     @functools.partial(functools.update_wrapper, wrapped=test, assigned=("__name__", "__doc__"), updated=())
-    def run(self: "StoreContract", tmp_path: Path) -> None:
+    def run(self: "OpensStore", tmp_path: Path) -> None:
         async def body() -> None:
             async with self.open(tmp_path) as store:
                 await test(self, store)
@@ -73,16 +74,43 @@ async def complete(
     await store.finish(owner, run, [finished(status)], finished(status), output_items=[message(f"{run} answers")])
 
 
+async def chat(
+    store: Store,
+    run: str,
+    *,
+    owner: str = "ada",
+    model: str = "m",
+    metadata: dict[str, str] | None = None,
+    status: RunStatus | None = "completed",
+) -> None:
+    """A chat completion that ended so, or goes on."""
+    request = {"messages": [message(f"{run} asks")], "metadata": metadata}
+    began = RunStarted(run=run, created_at_s=1_700_000_000, model=model, request=request, api="chat")
+    await store.begin(owner, began, parent=None, input_items=[])
+    if status is not None:
+        await store.finish(owner, run, [finished(status)], finished(status), output_items=[])
+
+
+async def chats(store: Store, *, owner: str = "ada", **query: Any) -> list[str]:
+    """The ids of a page of chat completions."""
+    page = await store.chats(owner, ChatListQuery(**query))
+    return [each.events[0].run for each in page.chats if isinstance(each.events[0], RunStarted)]
+
+
 async def texts(store: Store, run: str, *, owner: str = "ada") -> list[object]:
     return [item["content"] for item in await store.history(owner, run)]
 
 
-class StoreContract:
-    """The contract suite."""
+class OpensStore:
+    """What the suites know of a store: how to open one."""
 
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[Store]:
         """An empty store; leaving the context closes it."""
         raise NotImplementedError
+
+
+class StoreContract(OpensStore):
+    """The contract suite of runs; that of conversations is `conversation_contract.ConversationContract`."""
 
     # --- the journal --------------------------------------------------------------------------
 
@@ -101,6 +129,18 @@ class StoreContract:
         deltas = [TextDelta(block="0.0", text=str(n)) for n in range(50)]
         await asyncio.gather(*(store.append("ada", "r", [delta]) for delta in deltas))
         assert (await store.events("ada", "r"))[1:] == deltas
+
+    @scenario
+    async def test_segments_that_are_merged_keep_every_event_in_its_place(self, store: Store) -> None:
+        await begin(store, "r")
+        await begin(store, "other")
+        for event in STREAM:
+            await store.append("ada", "r", [event])
+        await store.append("ada", "other", STREAM[:1])
+        await store.append("ada", "r", STREAM[:2], merge_from=2)
+        await store.append("ada", "r", STREAM[2:], merge_from=99)
+        assert await store.events("ada", "r") == [started("r"), *STREAM, *STREAM]
+        assert await store.events("ada", "other") == [started("other"), STREAM[0]]
 
     @scenario
     async def test_a_run_that_ended_takes_no_more_events(self, store: Store) -> None:
@@ -128,6 +168,27 @@ class StoreContract:
         assert await store.unfinished() == [UnfinishedRun("ada", "z"), UnfinishedRun("bob", "a")]
         await store.finish("ada", "z", [finished("failed")], finished("failed"), output_items=[])
         assert await store.unfinished() == [UnfinishedRun("bob", "a")]
+
+    @scenario
+    async def test_a_run_that_goes_on_is_given_what_it_saw_first(self, store: Store) -> None:
+        await complete(store, "root")
+        await begin(store, "r", parent="root")
+        await store.append("ada", "r", STREAM)
+        context = await store.context("ada", "r")
+        assert [item["content"] for item in context] == ["root asks", "root answers", "r asks"]
+        with pytest.raises(NotFound):
+            await store.context("bob", "r")
+        await store.finish("ada", "r", [finished()], finished(), output_items=[])
+        with pytest.raises(Conflict):
+            await store.context("ada", "r")
+
+    @scenario
+    async def test_what_a_failed_turn_said_before_it_was_asked_again_is_no_history(self, store: Store) -> None:
+        await begin(store, "r")
+        cut = message("half", status="completed", antiphon={"abandoned": True})
+        end = finished("incomplete")
+        await store.finish("ada", "r", [end], end, output_items=[cut, message("whole")])
+        assert await texts(store, "r") == ["r asks", "whole"]
 
     # --- history ------------------------------------------------------------------------------
 
@@ -242,6 +303,78 @@ class StoreContract:
     async def test_closing_twice_is_harmless(self, store: Store) -> None:
         await store.close()
         await store.close()
+
+    # --- chat completions ---------------------------------------------------------------------
+
+    @scenario
+    async def test_a_chat_completion_comes_back_with_its_journal_and_its_metadata(self, store: Store) -> None:
+        await chat(store, "c", metadata={"k": "v"})
+        found = await store.chat("ada", "c")
+        assert (found.events[-1], found.metadata) == (finished(), {"k": "v"})
+        await store.set_metadata("ada", "c", {"other": "w"})
+        assert (await store.chat("ada", "c")).metadata == {"other": "w"}
+
+    @scenario
+    async def test_runs_of_the_two_apis_are_not_there_for_each_other(self, store: Store) -> None:
+        await chat(store, "c")
+        await complete(store, "r")
+        for call in (
+            store.begin("ada", started("new"), parent="c", input_items=[]),
+            store.events("ada", "c"),
+            store.history("ada", "c"),
+            store.input_items("ada", "c", ListQuery()),
+            store.delete("ada", "c"),
+        ):
+            with pytest.raises(NotFound, match="Response with id"):
+                await call
+        for call in (store.chat("ada", "r"), store.set_metadata("ada", "r", {}), store.delete("ada", "r", api="chat")):
+            with pytest.raises(NotFound, match="Chat completion with id"):
+                await call
+        assert await chats(store) == ["c"]
+        assert (await store.events("ada", "c", api="chat"))[-1] == finished()
+
+    @scenario
+    async def test_chat_completions_are_listed_by_page_model_and_metadata(self, store: Store) -> None:
+        for n in range(5):
+            await chat(store, str(n), model="odd" if n % 2 else "even", metadata={"n": str(n), "q": '"'})
+        await chat(store, "not hers", owner="bob")
+        assert await chats(store) == ["0", "1", "2", "3", "4"]
+        assert await chats(store, order="desc", limit=2) == ["4", "3"]
+        assert await chats(store, after="1", limit=2) == ["2", "3"]
+        assert await chats(store, after="1", order="desc") == ["0"]
+        assert await chats(store, model="odd") == ["1", "3"]
+        assert await chats(store, metadata={"n": "3", "q": '"'}) == ["3"]
+        assert await chats(store, metadata={"n": "3", "missing": "x"}) == []
+        assert [(await store.chats("ada", ChatListQuery(limit=n))).has_more for n in (4, 5)] == [True, False]
+        with pytest.raises(NotFound):
+            await chats(store, after="not hers")
+
+    @scenario
+    async def test_only_chat_completions_with_an_answer_are_shown(self, store: Store) -> None:
+        await chat(store, "going", status=None)
+        for status in ("completed", "incomplete", "failed", "cancelled"):
+            await chat(store, status, status=status)
+        assert await chats(store) == ["completed", "incomplete"]
+        for run in ("going", "failed", "cancelled"):
+            with pytest.raises(NotFound):
+                await store.chat("ada", run)
+        assert await store.unfinished() == [UnfinishedRun("ada", "going", "chat")]
+        await store.delete("ada", "completed", api="chat")
+        assert await chats(store) == ["incomplete"]
+
+    @scenario
+    async def test_nobody_reaches_a_chat_completion_of_somebody_else(self, store: Store) -> None:
+        await chat(store, "c", metadata={"k": "v"})
+        for call in (
+            store.chat("bob", "c"),
+            store.set_metadata("bob", "c", {}),
+            store.delete("bob", "c", api="chat"),
+            store.events("bob", "c", api="chat"),
+        ):
+            with pytest.raises(NotFound):
+                await call
+        assert await chats(store, owner="bob") == []
+        assert (await store.chat("ada", "c")).metadata == {"k": "v"}
 
     async def assert_not_found(self, store: Store, owner: str, run: str) -> None:
         for call in (

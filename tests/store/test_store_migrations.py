@@ -47,6 +47,19 @@ def test_an_old_database_becomes_what_a_new_one_is(connection: sqlite3.Connectio
     fresh.close()
 
 
+def test_items_of_before_there_were_conversations_are_kept_and_get_ids(connection: sqlite3.Connection) -> None:
+    migrate(connection, 0, MIGRATIONS[:3])
+    connection.execute("INSERT INTO runs (owner, run, status, created_at_s) VALUES ('ada', 'resp_7f', 'completed', 0)")
+    insert = "INSERT INTO items VALUES ('ada', 'resp_7f', ?, ?, ?, 'message', ?)"
+    connection.execute(insert, ("input", 10, None, '{"type":"message","x":[1.5]}'))
+    connection.execute(insert, ("output", 0, "msg_7f0000", '{"id":"msg_7f0000"}'))
+    migrate(connection, 0)
+    assert connection.execute("SELECT direction, position, item_id, data FROM items ORDER BY number").fetchall() == [
+        ("input", 10, "item_7fi000a", '{"type":"message","x":[1.5],"id":"item_7fi000a"}'),
+        ("output", 0, "msg_7f0000", '{"id":"msg_7f0000"}'),
+    ]
+
+
 def test_a_step_is_applied_once(connection: sqlite3.Connection) -> None:
     migrate(connection, 100)
     migrate(connection, 200)

@@ -14,12 +14,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from conversation_contract import ConversationContract
 from store_contract import STREAM, StoreContract, begin, complete, finished, message, started, texts
 
 from antiphon.clock import FakeClock
 from antiphon.errors import NotFound, SchemaOutOfDate, StoreError, StoreLocked
 from antiphon.store import queries
 from antiphon.store.base import UnfinishedRun
+from antiphon.store.migrations import migrate
 from antiphon.store.sqlite import SqliteStore
 
 
@@ -40,12 +42,12 @@ def on_disk(data_dir: Path, body: Callable[[SqliteStore], Awaitable[None]]) -> N
     asyncio.run(run())
 
 
-class TestSqliteFile(StoreContract):
+class TestSqliteFile(StoreContract, ConversationContract):
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[SqliteStore]:
         return opened(data_dir / "new" / "directory")
 
 
-class TestSqliteInMemory(StoreContract):
+class TestSqliteInMemory(StoreContract, ConversationContract):
     def open(self, data_dir: Path) -> AbstractAsyncContextManager[SqliteStore]:
         return opened(None)
 
@@ -63,6 +65,18 @@ def test_history_is_found_by_index_alone(tmp_path: Path) -> None:
     steps = [step for *_, step in plan]
     assert not [step for step in steps if re.match(r"SCAN (runs|items)", step)]
     assert any("items USING" in step and "owner=? AND run=?" in step for step in steps)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(queries) if name.isupper() and name[0] != "_"])
+def test_no_query_walks_a_whole_table(name: str) -> None:
+    sql = vars(queries)[name].replace("{order}", "ASC")
+    values = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, 0)
+    steps = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    connection.close()
+    tables = "runs|items|segments|conversations|conversation_items|listed|makers"
+    assert not [step for step in steps if re.match(rf"SCAN ({tables})$", step)]
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:

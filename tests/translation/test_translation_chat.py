@@ -69,8 +69,6 @@ def test_parameters_become_those_of_chat(parameters: dict[str, Any], sent: dict[
     ("parameters", "quirk"),
     [
         ({"text": {"verbosity": "low"}}, "Q106"),
-        ({"truncation": "auto"}, "unserved_parameter"),
-        ({"prompt": {"id": "pmpt_1"}}, "unserved_parameter"),
         ({"wild": 1}, "unknown_parameter"),
     ],
 )

@@ -7,7 +7,6 @@ import pytest
 
 from antiphon.dialects import ChatRules, Dialect
 from antiphon.translation import ChatCall, to_chat
-from antiphon.wire.reasoning import Reasoning, seal
 from antiphon.wire.responses import CreateResponse, Item
 
 
@@ -322,8 +321,8 @@ def test_a_forged_field_name_cannot_replace_a_member_of_the_message() -> None:
 
 
 def test_sealed_reasoning_is_opened_and_preferred_to_its_summary() -> None:
-    sealed = seal(Reasoning(text="all of it", field="reasoning"))
-    sent = messages(thought("in short", encrypted_content=sealed), *CALL_AFTER_THOUGHT, rules=ALLOW)
+    opened = {"text": "all of it", "field": "reasoning"}
+    sent = messages(thought("in short", antiphon=opened), *CALL_AFTER_THOUGHT, rules=ALLOW)
     assert sent[0]["reasoning"] == "all of it"
 
 

@@ -9,8 +9,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Literal, NamedTuple
 
+from antiphon.agent.asking import Asking
 from antiphon.agent.journal import Journal
 from antiphon.agent.machine import (
     AskApproval,
@@ -29,21 +31,35 @@ from antiphon.events import (
     BARRIERS,
     ApprovalRequested,
     ErrorInfo,
+    ModelEvent,
     RunEvent,
     RunFinished,
+    RunStarted,
     ToolCallCompleted,
     ToolCallExecuting,
     ToolCallFailed,
+    ToolCallStarted,
     TurnFailed,
     TurnStarted,
 )
 from antiphon.providers.base import ModelCall, Provider
-from antiphon.rendering.items import output_items
+from antiphon.rendering.items import is_abandoned, output_items
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 _BARRIERS = frozenset(BARRIERS)
 
+# What the model is told of calls that were not run, or may have been.
+_REFUSED = "This call was not run: it was denied, or the limit of tool calls is reached."
+_UNKNOWN = (
+    "The outcome of this call is unknown: the server stopped while it was running, and it was not run again."
+    " It may have taken effect: check before you repeat it."
+)
+
 _log = logging.getLogger(__name__)
+
+# Whether a turn that was cut off by the end of a process, and partly seen, is asked again, or fails its run.
+OnInterruption = Literal["retry", "fail"]
 
 
 class Target(NamedTuple):
@@ -67,7 +83,7 @@ class Loop:
         self,
         *,
         run: str,
-        request: CreateResponse,
+        request: CreateResponse | CreateChatCompletion,
         items: list[Item],
         targets: Sequence[Target],
         journal: Journal,
@@ -76,6 +92,7 @@ class Loop:
         limits: Limits,
         tools: Mapping[str, Tool] | None = None,
         authorization: str | None = None,
+        on_interruption: OnInterruption = "retry",
     ) -> None:
         self._run = run
         self._request = request
@@ -88,14 +105,30 @@ class Loop:
         self._tools = tools or {}
         self._authorization = authorization
         self._machine = Machine(limits, {name: tool.policy for name, tool in self._tools.items()})
+        self._on_interruption = on_interruption
         self._accepted = False
+        self._is_suspended = False
+
+    def suspend(self) -> None:
+        """From now on, giving the run up does not end it: it goes on from its journal with the next process."""
+        self._is_suspended = True
+
+    async def cancel(self) -> None:
+        """End the run as cancelled, unless it has ended or is suspended; returns when its end is durable.
+
+        Its `events` must not be going any more.
+        """
+        if not self._is_suspended:
+            await self._settle(Finish("cancelled"))
+        await self._journal.ended()
 
     async def events(self) -> AsyncGenerator[list[RunEvent], None]:
         """What happens, in batches as it happens; begins with `RunStarted`.
 
         Nothing is given before an upstream has accepted the call or every attempt has failed, so a failure that
         nobody has seen anything of can still be told as such. Closing the generator, or cancelling its task,
-        cancels the upstream call and ends the run as cancelled.
+        cancels the upstream call and ends the run as cancelled. With a journal that was resumed, the run goes on from
+        where it broke off; what the journal holds is not done again.
 
         Raises:
             NotFound, Conflict: the run cannot begin, see `Journal.begin`.
@@ -113,7 +146,8 @@ class Loop:
                     if batch:
                         yield batch
         except (asyncio.CancelledError, GeneratorExit):
-            await asyncio.shield(self._settle(Finish("cancelled")))
+            if not self._is_suspended:
+                await asyncio.shield(self._settle(Finish("cancelled")))
             raise
         except Exception as error:  # noqa: BLE001 - see below
             # A defect of ours must not leave a run without an end: its reader waits for one.
@@ -132,7 +166,12 @@ class Loop:
 
     async def _steps(self) -> AsyncGenerator[list[RunEvent], None]:
         deadline_s = self._clock.monotonic_s() + self._limits.timeout_s
-        effect: Effect | None = self._machine.start()
+        self._machine.feed_all(self._journal.events)
+        if broken_off := self._machine.interruption(retry=self._on_interruption == "retry"):
+            self._journal.add(broken_off)
+            self._machine.feed_all(broken_off)
+            yield broken_off
+        effect = self._machine.pending
         while effect is not None and not isinstance(effect, Finish):
             following: Effect | None = None
             async with aclosing(self._perform(effect)) as batches:
@@ -153,9 +192,9 @@ class Loop:
                         return
                     yield batch
             effect = following
-        if effect is None:
+        if not self._journal.has_ended:
             # Only approvals wait without a next effect: the run rests until someone decides.
-            yield await self._finish(Finish("completed"))
+            yield await self._finish(effect or Finish("completed"))
 
     def _perform(self, effect: Effect) -> AsyncGenerator[list[RunEvent], None]:
         if isinstance(effect, CallModel):
@@ -174,30 +213,63 @@ class Loop:
             upstream=target.provider.name,
             model=target.model,
         )
+        yield [started]
+        said = output_items(self._journal.events, self._run)
         call = ModelCall(
             model=target.model,
             request=self._request,
-            items=self._items + output_items(self._journal.events, self._run),
+            items=self._items + [item for item in said if not is_abandoned(item)],
             turn=effect.turn,
             interaction=started.interaction,
             authorization=self._authorization,
         )
-        yield [started]
-        async with aclosing(target.provider.stream(call)) as batches:
+        async with aclosing(self._answer(target.provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
                 yield [*batch]
 
+    def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
+        request = call.request
+        if not isinstance(request, CreateResponse):
+            return provider.stream(call)  # a chat completion's limits are the upstream's to keep
+        asking = Asking(
+            provider,
+            call,
+            request,
+            new_interaction=lambda: self._ids.new("int"),
+            max_calls=self._calls_left(request),
+            max_format_retries=self._limits.max_format_retries,
+        )
+        return asking.events()
+
+    def _calls_left(self, request: CreateResponse) -> int | None:
+        """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
+        started, maximum = self._journal.events[0], request.max_tool_calls
+        if maximum is None or not isinstance(started, RunStarted) or started.profile != "open-responses":
+            return None
+        return max(0, maximum - sum(isinstance(event, ToolCallStarted) for event in self._journal.events))
+
     async def _call_tools(self, effect: CallTools) -> AsyncGenerator[list[RunEvent], None]:
-        """Run the calls side by side; their results come in the order of the calls."""
+        """Run the calls side by side; their results come in the order of the calls, each as soon as that allows."""
         if effect.calls:
             yield [ToolCallExecuting(block=call.block) for call in effect.calls]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_tool(call)) for call in effect.calls]
-        refusal = "This call was not run: it was denied, or the limit of tool calls is reached."
-        error = ErrorInfo(code="tool_call_refused", message=refusal)
-        refused = [ToolCallFailed(block=call.block, output=refusal, error=error) for call in effect.refused]
-        yield [*(task.result() for task in tasks), *refused]
+        tasks = [asyncio.create_task(self._run_tool(call)) for call in effect.calls]
+        try:
+            while tasks:
+                await asyncio.wait(tasks[:1])
+                done = [*takewhile(asyncio.Task.done, tasks)]
+                del tasks[: len(done)]
+                yield [task.result() for task in done]
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        not_run = _answered(effect.refused, "tool_call_refused", _REFUSED) + _answered(
+            effect.unknown, "tool_call_interrupted", _UNKNOWN
+        )
+        if not_run:
+            yield [*not_run]
 
     async def _run_tool(self, call: ToolCall) -> ToolCallCompleted | ToolCallFailed:
         try:
@@ -227,6 +299,11 @@ class Loop:
         """End a run from outside its course; one that has ended by itself stays as it is."""
         if self._journal.has_ended:
             return []
-        closing = self._machine.close_open_blocks()
+        closing = self._machine.closing()
         self._journal.add(closing)
         return [*closing, *await self._finish(finish)]
+
+
+def _answered(calls: Sequence[ToolCall], code: str, message: str) -> list[ToolCallFailed]:
+    error = ErrorInfo(code=code, message=message)
+    return [ToolCallFailed(block=call.block, output=message, error=error) for call in calls]

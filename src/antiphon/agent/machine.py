@@ -5,12 +5,15 @@ done. The loop does it, and what comes of it are events again. Because nothing e
 resumed after a crash or forked at a step is this same machine fed a recorded prefix: what the prefix already holds is
 not done again.
 
-    IDLE ── start ──> ASKING ── turn.finished, nothing to do ────────────────> ENDED
-                      │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
-                      │  │ └── turn.failed ──────────────────────────────> ENDED
-     server-side calls│  │all answered
-                      ▼  │
-                     ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+    IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ─────────────> ENDED
+                            │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
+                            │  │ │── turn.failed, interrupted, to be retried ─> ASKING, the next turn
+                            │  │ └── turn.failed ─────────────────────────────> ENDED
+          server-side calls │  │ all answered
+                            ▼  │
+                           ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+
+What a journal that broke off had under way, `Machine.interruption` closes, and `Machine.pending` is what is left to do.
 
 A call of a tool that the server does not have is the client's: the run ends, and the client comes back with the
 output. Only whole calls are ever executed: after a cut, or at the token limit, none is.
@@ -26,6 +29,7 @@ import msgspec
 
 from antiphon.events import (
     ApprovalDecided,
+    ApprovalRequested,
     BlockEvent,
     ErrorInfo,
     Event,
@@ -33,11 +37,14 @@ from antiphon.events import (
     ReasoningStarted,
     RefusalFinished,
     RefusalStarted,
+    RunEvent,
     RunFinished,
+    RunStarted,
     RunStatus,
     TextFinished,
     TextStarted,
     ToolCallCompleted,
+    ToolCallExecuting,
     ToolCallFailed,
     ToolCallFinished,
     ToolCallStarted,
@@ -46,29 +53,44 @@ from antiphon.events import (
     TurnStarted,
 )
 
+# The code of what the end of a process cut off.
+INTERRUPTED = "interrupted"
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use up. ``max_attempts`` counts the tries of one model call that nobody has seen anything of."""
+    """What a run may use up.
+
+    ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
+    often an answer that is not in the format that was asked for is asked again.
+    """
 
     max_turns: int = 64
     max_tool_calls: int = 128
     max_attempts: int = 1
+    max_format_retries: int = 1
     timeout_s: float = 3600.0
 
 
 class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server treats one of its own tools."""
+    """How the server treats one of its own tools.
+
+    A call that was running when the process died is run again only if that does no harm: the tool is ``idempotent`` (it
+    may use `ToolCall.idempotency_key` to be that), or ``read_only``.
+    """
 
     needs_approval: bool = False
+    idempotent: bool = False
+    read_only: bool = False
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole call, as the model made it."""
+    """A whole call, as the model made it. ``idempotency_key`` is the same each time this very call is run."""
 
     block: str
     call_id: str
     name: str
     arguments: str
+    idempotency_key: str
 
 
 # --- effects ---------------------------------------------------------------------------------
@@ -82,10 +104,14 @@ class CallModel(NamedTuple):
 
 
 class CallTools(NamedTuple):
-    """Run these server-side tools, side by side; answer ``refused`` ones without running them."""
+    """Run these server-side tools, side by side; answer the others without running them.
+
+    ``unknown`` were running when a process died: nobody knows whether they took effect, and they must not twice.
+    """
 
     calls: tuple[ToolCall, ...]
     refused: tuple[ToolCall, ...] = ()
+    unknown: tuple[ToolCall, ...] = ()
 
 
 class AskApproval(NamedTuple):
@@ -118,6 +144,8 @@ class State(Enum):
 # Finish reasons of a model that end the run as incomplete, and the reason the client is told.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
+_INTERRUPTION = ErrorInfo(code=INTERRUPTED, message="The server stopped while this response was being made.")
+
 _FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | type[RefusalFinished]] = {
     TextStarted: TextFinished,
     ReasoningStarted: ReasoningFinished,
@@ -132,34 +160,72 @@ class Machine:
         self.state = State.IDLE
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._run = ""
+        self._effect: Effect | None = None  # decided last, not begun
         self._turn = 0
         self._attempt = 0
+        self._in_turn = False  # a turn was started and did not end
         self._shown = False  # something of this turn was already given on
         self._open: dict[str, Event] = {}  # started, not finished: block -> its started event
         self._calls: list[ToolCall] = []  # whole calls of this turn, in order
         self._broken = False  # a call of this turn was cut off
         self._approved: dict[str, bool] = {}
-        self._unanswered: set[str] = set()  # blocks of server-side calls without a result
+        self._unanswered: dict[str, None] = {}  # blocks of server-side calls without a result, in order
+        self._executing: set[str] = set()  # blocks of calls that were begun
         self._executed = 0
-
-    def start(self) -> Effect:
-        """The first thing to do."""
-        self.state = State.ASKING
-        return CallModel(0, 0)
 
     def feed(self, event: Event) -> Effect | None:
         """Take the run's next event; return what must be done because of it, if anything."""
-        handler = _TRANSITIONS.get(type(event))
-        return handler(self, event) if handler else None
+        return self.feed_all((event,))
 
     def feed_all(self, events: Iterable[Event]) -> Effect | None:
         """Take several events; return the effect of the last one that had any."""
         effect = None
         for event in events:
             handler = _TRANSITIONS.get(type(event))
-            if handler is not None:
-                effect = handler(self, event) or effect
+            if handler is not None and (following := handler(self, event)) is not None:
+                effect = self._effect = following
         return effect
+
+    @property
+    def pending(self) -> Effect | None:
+        """What the events so far leave to be done; of tool calls, what is not answered yet.
+
+        None where nothing is: the run waits for a decision, has ended, or has something under way that only
+        `interruption` would close.
+        """
+        effect = self._effect
+        if not isinstance(effect, CallTools):
+            return effect
+        left = [call for call in effect.calls if call.block in self._unanswered]
+        unknown = tuple(call for call in left if call.block in self._executing and not self._may_run_again(call))
+        return CallTools(
+            calls=tuple(call for call in left if call not in unknown),
+            refused=tuple(call for call in effect.refused if call.block in self._unanswered),
+            unknown=unknown,
+        )
+
+    def interruption(self, *, retry: bool) -> list[RunEvent]:
+        """The events that close the turn which a journal that broke off leaves open; none if there is no such turn.
+
+        A turn that nobody saw anything of is asked again in any case, one that was partly seen if ``retry``.
+        """
+        if not self._in_turn:
+            return []
+        failed = TurnFailed(turn=self._turn, error=_INTERRUPTION, retryable=retry or not self._shown)
+        return [*self.close_open_blocks(), failed]
+
+    def closing(self) -> list[RunEvent]:
+        """The events without which the run must not be ended from outside its course: after a cancel, a cut, a crash.
+
+        What is open is closed as incomplete, and every call that the server owes an answer has one, so that the
+        transcript can be continued.
+        """
+        message = "This call has no result: the run was ended before there was one."
+        error = ErrorInfo(code="tool_call_abandoned", message=message)
+        unanswered = [ToolCallFailed(block=block, output=message, error=error) for block in self._unanswered]
+        self._unanswered.clear()
+        return [*self.close_open_blocks(), *unanswered]
 
     def close_open_blocks(self) -> list[BlockEvent]:
         """The events that close what is still open, as incomplete: after a cancel, a cut or a crash."""
@@ -175,10 +241,16 @@ class Machine:
 
     # --- transitions -------------------------------------------------------------------------
 
+    def _on_run_started(self, event: RunStarted) -> Effect:
+        self._run = event.run
+        self.state = State.ASKING
+        return CallModel(0, 0)
+
     def _on_turn_started(self, event: TurnStarted) -> None:
         self.state = State.ASKING
+        self._effect = None
         self._turn, self._attempt = event.turn, event.attempt
-        self._shown, self._broken = False, False
+        self._in_turn, self._shown, self._broken = True, False, False
         self._calls = []
 
     def _on_block_started(self, event: TextStarted) -> None:
@@ -193,16 +265,26 @@ class Machine:
         if event.status != "completed":
             self._broken = True
         elif isinstance(started, ToolCallStarted) and started.choice == 0:
-            self._calls.append(
-                ToolCall(block=event.block, call_id=started.call_id, name=started.name, arguments=event.arguments)
+            call = ToolCall(
+                block=event.block,
+                call_id=started.call_id,
+                name=started.name,
+                arguments=event.arguments,
+                idempotency_key=f"{self._run}/{event.block}",
             )
+            self._calls.append(call)
 
     def _on_turn_failed(self, event: TurnFailed) -> Effect:
+        self._in_turn = False
+        if event.retryable and event.error.code == INTERRUPTED:
+            # As a turn of its own: ids of blocks stay unique, and a run that ends every process ends at its limit.
+            return self._ask_next_turn()
         if event.retryable and not self._shown and self._attempt + 1 < self._limits.max_attempts:
             return CallModel(self._turn, self._attempt + 1)
         return self._end(Finish("failed", error=event.error))
 
     def _on_turn_finished(self, event: TurnFinished) -> Effect:
+        self._in_turn = False
         if reason := _INCOMPLETE.get(event.finish_reason):
             return self._end(Finish("incomplete", reason))
         if self._broken:
@@ -210,13 +292,16 @@ class Machine:
         own = tuple(call for call in self._calls if call.name in self._tools)
         if not own:
             return self._end(Finish("completed"))
-        self._unanswered = {call.block for call in own}
+        self._unanswered = {call.block: None for call in own}
         self.state = State.ACTING
         waiting = tuple(call for call in own if self._tools[call.name].needs_approval)
         if waiting:
             self.state = State.WAITING
             return AskApproval(waiting)
         return self._act(own)
+
+    def _on_asked(self, event: ApprovalRequested) -> None:
+        self._effect = None
 
     def _on_decided(self, event: ApprovalDecided) -> Effect | None:
         self._approved[event.block] = event.approved
@@ -237,12 +322,22 @@ class Machine:
             self._executed += allowed
         return CallTools(tuple(run), tuple(refused))
 
+    def _may_run_again(self, call: ToolCall) -> bool:
+        policy = self._tools[call.name]
+        return policy.idempotent or policy.read_only
+
+    def _on_executing(self, event: ToolCallExecuting) -> None:
+        self._executing.add(event.block)
+
     def _on_answered(self, event: ToolCallCompleted) -> Effect | None:
-        self._unanswered.discard(event.block)
+        self._unanswered.pop(event.block, None)
         if self._unanswered or self.state is not State.ACTING:
             return None
         if any(call.name not in self._tools for call in self._calls):
             return self._end(Finish("completed"))  # the rest of the calls are the client's to answer
+        return self._ask_next_turn()
+
+    def _ask_next_turn(self) -> Effect:
         if self._turn + 1 >= self._limits.max_turns:
             return self._end(Finish("incomplete", "max_turns"))
         self.state = State.ASKING
@@ -250,6 +345,7 @@ class Machine:
 
     def _on_run_finished(self, event: RunFinished) -> None:
         self.state = State.ENDED
+        self._effect = None
 
     def _end(self, finish: Finish) -> Finish:
         self.state = State.ENDED
@@ -258,6 +354,7 @@ class Machine:
 
 # Which event moves the machine, and how. Deltas, diagnostics and the like are not in it: they move nothing.
 _TRANSITIONS: dict[type[Event], Callable[..., Effect | None]] = {
+    RunStarted: Machine._on_run_started,
     TurnStarted: Machine._on_turn_started,
     TextStarted: Machine._on_block_started,
     ReasoningStarted: Machine._on_block_started,
@@ -269,8 +366,10 @@ _TRANSITIONS: dict[type[Event], Callable[..., Effect | None]] = {
     ToolCallFinished: Machine._on_call_finished,
     TurnFinished: Machine._on_turn_finished,
     TurnFailed: Machine._on_turn_failed,
+    ToolCallExecuting: Machine._on_executing,
     ToolCallCompleted: Machine._on_answered,
     ToolCallFailed: Machine._on_answered,
+    ApprovalRequested: Machine._on_asked,
     ApprovalDecided: Machine._on_decided,
     RunFinished: Machine._on_run_finished,
 }

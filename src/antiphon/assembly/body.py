@@ -47,14 +47,14 @@ class BodyReader:
 
     __slots__ = ("_form", "_head", "_max_bytes", "_saw_event", "_size", "_sse", "_waiting")
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int, max_event_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._size = 0
         self._form: Form = "unknown"
         self._saw_event = False
         self._head = b""  # how the body begins, until it has shown that it is a stream
         self._waiting: list[bytes] = []  # for the form to be known, or for the end of a JSON body
-        self._sse = SSEDecoder()
+        self._sse = SSEDecoder(max_event_bytes=max_event_bytes)
 
     def feed(self, data: bytes) -> list[Item]:
         """Take bytes as they arrive."""

@@ -62,10 +62,10 @@ class ToolCalls:
             elif not self.take_more(entry):
                 self._take_piece(self._read(entry, self._index(entry)))
 
-    def add(self, name: str, arguments: str) -> None:
-        """Add a call that came whole, and not as a tool call."""
+    def add(self, name: str, arguments: str, call_id: str) -> None:
+        """Add a call that came whole, and not as a tool call; ``call_id`` may be empty."""
         slot = self._new_slot(None, "function")
-        self._fill(slot, Piece(None, "", name, arguments))
+        self._fill(slot, Piece(None, call_id, name, arguments))
 
     def take_more(self, entry: object) -> bool:
         """The short way for most pieces: more arguments for an announced call, as row Q08 has it.

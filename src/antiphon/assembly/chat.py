@@ -31,6 +31,7 @@ from antiphon.assembly.usage import UsageMeter
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.errors import AntiphonError, EventTooLarge, LimitExceeded, ProtocolError, TruncatedStream
 from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
+from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.wire.chat import ChatChunk
 
 DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -48,8 +49,13 @@ class ChatAssembler:
 
     ``offered`` are the tools of the request, by name, with their JSON schemas: what a call can be told by.
     ``n`` is the number of choices asked for, if known: with 1, everything belongs to choice 0 (Q53, Q55).
+    ``used_call_ids`` are those of earlier calls in the conversation: upstreams that number calls use them again (Q33).
     The events end with exactly one `TurnFinished` or `TurnFailed`; after it, `feed`, `finish` and `fail` give nothing.
     Nothing is raised: an answer that cannot be read is a failed one.
+
+    Memory is bounded by ``max_body_bytes``: text leaves nothing behind; arguments and whole JSON bodies are held once;
+    a chunk that is being decoded costs at most 32 bytes for each of its own (lists of empty objects do, most cost 3);
+    of what nobody knows, the last values of 256 keys are kept. There are at most 1,024 calls and 128 choices.
     """
 
     def __init__(
@@ -59,13 +65,15 @@ class ChatAssembler:
         dialect: Dialect = OPENAI,
         offered: Mapping[str, Any] | None = None,
         n: int | None = None,
+        used_call_ids: Iterable[str] = (),
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
         self._rules = dialect.answers
         self._offered = offered or {}
         self._n = n
-        self._body = BodyReader(max_bytes=max_body_bytes)
-        self._emission = Emission(turn)
+        self._body = BodyReader(max_bytes=max_body_bytes, max_event_bytes=max_event_bytes)
+        self._emission = Emission(turn, used_call_ids)
         self._choices: dict[int, Choice] = {}
         self._usage = UsageMeter()
         self._vendor_usage: dict[str, Any] | None = None

@@ -56,7 +56,7 @@ class Choice:
         self._think: ThinkSplitter | None = None
         if rules.think_tags:
             self._think = ThinkSplitter(rules.think_tags, starts_in_thinking=rules.starts_in_thinking)
-        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup else None
+        self._markup = MarkupReader(rules.tool_markup, offered) if rules.tool_markup and offered else None
         self.speech = Speech(index, emission)
         self.calls = ToolCalls(index, emission, rules, offered, self.speech.close)
         self._shown_field: str | None = None  # where the reasoning text is read from, if there are several (Q65)
@@ -189,6 +189,8 @@ class Choice:
                 self._think = None
                 self._is_short_way_shut = self._markup is not None or self.finish_reason is not None
         elif self._markup is not None:
+            if logprobs:
+                self._emission.note("Q27", text, "left out log probabilities: calls are looked for in this text")
             self._say_marked_up(self._markup.feed(text))
         elif logprobs:
             self.speech.say_text(text, logprobs)
@@ -211,7 +213,7 @@ class Choice:
                 self.speech.say("text", piece, "content")
             else:
                 self._emission.note("Q27", piece, "took markup in the text for a tool call")
-                self.calls.add(piece.name, piece.arguments)
+                self.calls.add(piece.name, piece.arguments, piece.call_id)
 
     def _take_part(self, part: object) -> None:
         if type(part) is str:
@@ -236,7 +238,7 @@ class Choice:
         if type(seen) is not dict:
             return []
         content = seen.get("content")
-        if type(content) is list and all(type(entry) is dict for entry in content):
+        if type(content) is list and all(_is_logprob(entry) for entry in content):
             return content
         if any(value for value in seen.values()):
             self.extra["logprobs"] = seen  # an older shape, or a refusal's (Q61)
@@ -264,8 +266,8 @@ class Choice:
         cut = failed or word in finish.CUT
         if self._think is not None:
             self._say_split(self._think.flush())
-        if self._markup is not None and (held := self._markup.flush()):
-            self.speech.say("text", held, "content")
+        if self._markup is not None:
+            self._say_marked_up(self._markup.flush(cut=cut))
         self.speech.close("incomplete" if cut else "completed")
         whole_calls = self.calls.finish(cut=cut, failed=failed)
         unclaimed = self.speech.unclaimed_annotations()
@@ -278,6 +280,14 @@ class Choice:
             has_output=not self.is_empty,
             only_reasoning=self.speech.has_said == {"reasoning"} and not self.calls,
         )
+
+
+def _is_logprob(seen: object) -> bool:
+    """Whether it has the shape that OpenAI gives to a token's log probability."""
+    if type(seen) is not dict:
+        return False
+    top = seen.get("top_logprobs")
+    return not top or (type(top) is list and all(type(other) is dict for other in top))
 
 
 def _part_text(seen: object) -> str:

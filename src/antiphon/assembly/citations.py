@@ -8,11 +8,14 @@ from typing import Any
 def flatten(seen: dict[str, Any]) -> dict[str, Any]:
     """Chat's ``{"type": "url_citation", "url_citation": {...}}`` without the level between.
 
-    A ``url_citation`` gets the fields its shape requires: offsets that are not known are 0.
+    One that does not say its type is a ``url_citation``, and gets the fields this shape requires: offsets that are not
+    known are 0.
     """
     kind = seen.get("type")
-    inner = seen.get(kind) if isinstance(kind, str) else None
-    annotation = {"type": kind, **inner} if isinstance(inner, dict) else dict(seen)
+    if not isinstance(kind, str):
+        kind = "url_citation"
+    inner = seen.get(kind)
+    annotation = {**(inner if isinstance(inner, dict) else seen), "type": kind}
     if kind == "url_citation":
         for field in ("start_index", "end_index"):
             if type(annotation.get(field)) is not int:

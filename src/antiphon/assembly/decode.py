@@ -7,6 +7,7 @@ not quite JSON. What can be read without guessing is read; everything else is `I
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -17,11 +18,19 @@ from antiphon.errors import InvalidEvent
 MAX_DEPTH = 128
 
 decode = msgspec.json.Decoder().decode
-_raw_decode = json.JSONDecoder(strict=False).raw_decode
 _BLANK = " \t\r\n"
 
 # What `decode` raises where `decode_leniently` should be asked.
 NOT_PLAIN = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
+def _finite(number: str) -> float | None:
+    """A number, or None if it is too large to be one: a journal has no word for infinity."""
+    value = float(number)
+    return value if isfinite(value) else None
+
+
+_raw_decode = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=lambda _: None).raw_decode
 
 
 def check_depth(value: object) -> None:

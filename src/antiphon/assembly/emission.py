@@ -7,6 +7,7 @@ the turn and a repair that concerns every chunk is told once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from antiphon.events import Diagnostic, ModelEvent
 
@@ -18,12 +19,12 @@ class Emission:
 
     __slots__ = ("_blocks", "_call_ids", "_noted", "events", "turn", "upstream_id")
 
-    def __init__(self, turn: int) -> None:
+    def __init__(self, turn: int, used_call_ids: Iterable[str] = ()) -> None:
         self.turn = turn
         self.events: list[ModelEvent] = []
         self.upstream_id = ""
         self._blocks = 0
-        self._call_ids: set[str] = set()
+        self._call_ids = set(used_call_ids)
         self._noted: set[tuple[str, str]] = set()
 
     def open_block(self) -> str:
@@ -39,7 +40,7 @@ class Emission:
             self.events.append(Diagnostic(quirk=quirk, seen=shorten(seen), done=done))
 
     def claim_call_id(self, wanted: str) -> str:
-        """``wanted`` if no other call of this stream has it, else a new id made of what identifies the call.
+        """``wanted`` if no other call of the conversation has it, else a new id made of what identifies the call.
 
         Minted ids come from the upstream's id of the answer and the call's position, never from chance: the same
         stream gives the same ids. They match ``^[a-zA-Z0-9_-]{1,40}$``.

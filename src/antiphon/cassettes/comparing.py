@@ -107,9 +107,7 @@ def drift(recorded: Interaction, fresh: Interaction) -> tuple[Drift, list[Differ
     if old is not None and new is not None:
         if old.status != new.status:
             return "status", [Difference("status", old.status, new.status), *found]
-        shapes = compare(_shape(old), _shape(new)) + [
-            each for each in found if each.path.endswith((".name", "_reason"))
-        ]
+        shapes = _shape_differences(old, new) + [each for each in found if each.path.endswith((".name", "_reason"))]
         if shapes:
             return "shape", shapes
     return ("words", found) if found else ("same", [])
@@ -168,6 +166,15 @@ def _without_volatile(value: Any) -> Any:
 
 
 # --- shapes ----------------------------------------------------------------------------------
+
+
+def _shape_differences(old: RecordedResponse, new: RecordedResponse) -> list[Difference]:
+    recorded, sent = _shape(old), _shape(new)
+    return [
+        Difference(path, recorded.get(path, msgspec.UNSET), sent.get(path, msgspec.UNSET))
+        for path in dict.fromkeys((*recorded, *sent))
+        if recorded.get(path) != sent.get(path)
+    ]
 
 
 def _shape(response: RecordedResponse) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -184,6 +184,10 @@ class _Header(msgspec.Struct, frozen=True):
     antiphon_cassette: str
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
 _ENCODER = msgspec.json.Encoder()
 _LINES = msgspec.json.Decoder(_Line)
 _HEADERS = msgspec.json.Decoder(_Header)
@@ -211,6 +215,21 @@ def decode_header(line: bytes, where: str) -> str:
             f"{where}: the cassette has format {version}, but {TOOL} reads up to {VERSION}. Upgrade to read it."
         )
     return version
+
+
+def is_newer_minor(version: str) -> bool:
+    """Whether a version of this major adds what is not known here."""
+    minor = version.partition(".")[2].partition(".")[0]
+    return minor.isdecimal() and int(minor) > int(VERSION.partition(".")[2])
+
+
+def unknown_kind(line: bytes) -> str | None:
+    """The kind of an interaction, if it is one that this version does not know."""
+    try:
+        kind = msgspec.json.decode(line, type=_Kind).kind
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if kind in get_args(Kind) else kind
 
 
 def encode_interaction(interaction: Interaction) -> bytes:

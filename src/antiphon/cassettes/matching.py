@@ -167,8 +167,12 @@ class Difference(msgspec.Struct, frozen=True):
     recorded: Any
     sent: Any
 
+    def excerpts(self) -> tuple[str, str]:
+        """Both values as JSON, shortened to where they begin to differ."""
+        return _excerpts(self.recorded, self.sent)
+
     def __str__(self) -> str:
-        recorded, sent = _excerpts(self.recorded, self.sent)
+        recorded, sent = self.excerpts()
         return f"{self.path}: recorded {recorded}, sent {sent}"
 
 

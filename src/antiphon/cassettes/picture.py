@@ -13,13 +13,14 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from antiphon.cassettes.format import Interaction, ToolCall
+from antiphon.cassettes.format import Interaction, SocketSession, ToolCall
 from antiphon.cassettes.reading import read
 from antiphon.cassettes.view import describe, request_object
 
 _MAX_LINES = 12
 _MAX_CHARS = 800
 _MAX_MESSAGES = 6
+_MAX_FRAMES = 40
 _LABEL_COLUMNS = 10
 
 # A label, and the text that stands beside it.
@@ -32,6 +33,8 @@ _STYLES = {
     "system": "magenta",
     "developer": "magenta",
     "user": "green",
+    "client": "green",
+    "server": "blue",
     "tool": "cyan",
     "assistant": "blue",
     "reasoning": "dim",
@@ -44,16 +47,21 @@ _STYLES = {
 _TINTED = frozenset({"reasoning", "error", "usage", ""})
 
 
-def picture(path: str | Path) -> Iterator[RenderableType]:
-    """One renderable for each interaction of a recording, to be printed one after the other.
+def picture(path: str | Path, number: int | None = None) -> Iterator[RenderableType]:
+    """One renderable for each interaction of a recording, or for that one, to be printed one after the other.
 
     Raises:
         CassetteError: the recording cannot be read; what was read before is given first.
     """
     for index, interaction in enumerate(read(path)):
+        if number not in (None, index):
+            continue
         said = describe(interaction)
         title = Rule(Text(_title(index, interaction, said), style="bold"), align="left", style="dim")
-        rows = _tool(interaction.tool) if interaction.tool else _exchange(interaction, said)
+        if interaction.tool:
+            rows = _tool(interaction.tool)
+        else:
+            rows = _socket(interaction.websocket) if interaction.websocket else _exchange(interaction, said)
         yield Group(title, _table(rows), Text())
 
 
@@ -65,13 +73,13 @@ def _table(rows: Iterable[Row]) -> Table:
     for label, text in rows:
         style = _STYLES.get(label.partition(" ")[0], "")
         table.add_row(
-            Text(_clean(label), style=f"bold {style}"), Text(_cut(text), style=style if label in _TINTED else "")
+            Text(clean(label), style=f"bold {style}"), Text(_cut(text), style=style if label in _TINTED else "")
         )
     return table
 
 
 def _cut(text: str) -> str:
-    text = _clean(text).strip()
+    text = clean(text).strip()
     lines = text[:_MAX_CHARS].split("\n")[:_MAX_LINES]
     left = len(text) - len("\n".join(lines))
     return "\n".join(lines) + (f" … ({left:,} more characters)" if left else "")
@@ -106,7 +114,7 @@ def _title(index: int, interaction: Interaction, said: dict[str, Any]) -> str:
         f"{len(response.chunks)} chunks" if response and interaction.fidelity == "wire" else interaction.fidelity,
         "" if interaction.duration_ms is None else f"{interaction.duration_ms / 1000:.2f} s",
     ]
-    return _clean(" · ".join(part for part in parts if part))
+    return clean(" · ".join(part for part in parts if part))
 
 
 def _tool(tool: ToolCall) -> Iterator[Row]:
@@ -114,6 +122,15 @@ def _tool(tool: ToolCall) -> Iterator[Row]:
     if tool.error is not None:
         yield "error", f"{tool.error.code}: {tool.error.message}"
     yield "tool", tool.result if isinstance(tool.result, str) else _json(tool.result)
+
+
+def _socket(session: SocketSession) -> Iterator[Row]:
+    for frame in session.frames[:_MAX_FRAMES]:
+        yield frame.sender, frame.data if isinstance(frame.data, str) else f"{len(frame.data):,} bytes"
+    if len(session.frames) > _MAX_FRAMES:
+        yield "", f"… {len(session.frames) - _MAX_FRAMES} more messages"
+    if session.close is not None:
+        yield "closed", f"by the {session.closed_by}: {session.close.code} {session.close.reason}"
 
 
 # --- the request -----------------------------------------------------------------------------
@@ -200,7 +217,8 @@ def _usage(usage: dict[str, Any]) -> str:
 # --- text ------------------------------------------------------------------------------------
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """A foreign text without what a terminal would obey."""
     return _CONTROL.sub("�", text.replace("\r\n", "\n"))
 
 

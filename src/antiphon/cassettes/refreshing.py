@@ -5,27 +5,39 @@ While it is recorded, the fresh answers stand in a file of their own beside the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from antiphon.cassettes import matching
 from antiphon.cassettes.comparing import Drift, drift
 from antiphon.cassettes.endpoints import endpoint
-from antiphon.cassettes.format import Interaction
+from antiphon.cassettes.format import Interaction, RecordedRequest
 from antiphon.cassettes.matching import Difference
 from antiphon.cassettes.reading import read
 from antiphon.cassettes.recorder import Recorder
 from antiphon.cassettes.rewriting import Line, lines, replace
 from antiphon.clock import Clock
-from antiphon.errors import CassetteError
+from antiphon.errors import CassetteError, TransportError
 from antiphon.transport import HttpRequest, HttpResponse, Transport, WebSocket
 
 log = logging.getLogger("antiphon.cassettes")
 
 _MAX_SHOWN = 3
+_ERROR = 400
+
+
+_HOW: dict[Drift, str] = {
+    "same": "is as it was",
+    "words": "has other words",
+    "shape": "has another shape",
+    "status": "has another status",
+}
 
 
 class Drifted(NamedTuple):
@@ -44,13 +56,14 @@ class Drifted(NamedTuple):
         shown = "".join(f"\n    {each}" for each in self.differences[:_MAX_SHOWN])
         more = len(self.differences) - _MAX_SHOWN
         rest = f"\n    and {more} more" if more > 0 else ""
-        return f"refresh: interaction {self.number} ({self.operation}) has another {self.drift}{shown}{rest}"
+        how = _HOW[self.drift or "words"]
+        return f"refresh: interaction {self.number} ({self.operation}) {how}{shown}{rest}"
 
 
 class Refresh:
     """A transport that asks the world whatever the cassette holds, and on `close` replaces what changed.
 
-    ``drifts`` says, then, what did.
+    ``tell`` is given, then, a text for each of them.
 
     Raises:
         CassetteError: the file exists and is no native cassette.
@@ -64,13 +77,14 @@ class Refresh:
         clock: Clock,
         scrub: Callable[[Interaction], Interaction] | None = None,
         tags: Callable[[HttpRequest], dict[str, str]] | None = None,
+        tell: Callable[[str], None] = log.info,
     ) -> None:
         if path.exists():
             lines(path)  # found out before anything is asked
         self._path = path
         self._fresh = path.with_name(f"{path.name}.refresh")
         self._recorder = Recorder(transport, self._fresh, clock=clock, scrub=scrub, tags=tags)
-        self.drifts: list[Drifted] = []
+        self._tell = tell
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The live answer; see `Transport.send`."""
@@ -84,15 +98,19 @@ class Refresh:
         """Close the live transport, and bring the fresh answers into the cassette."""
         await self._recorder.close()
         try:
-            self.drifts = merge(self._path, self._fresh)
+            drifts = merge(self._path, self._fresh)
         except (CassetteError, OSError) as error:
             log.warning("%s is as it was, and the fresh answers are in %s: %s", self._path, self._fresh, error)
+            return
+        for each in drifts:
+            self._tell(str(each))
 
 
 def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]:
     """Replace what changed by the answers of ``fresh``, and delete that file; gives what became of each of them.
 
-    An answer that failed replaces nothing. ``keep_words`` also keeps what differs in its words alone.
+    An answer that failed, or that is an error where there was none, replaces nothing: a missing key or a busy upstream
+    would spoil the cassette. ``keep_words`` also keeps what differs in its words alone.
 
     Raises:
         CassetteError, OSError: one of the two cannot be read or written; both are as they were.
@@ -113,14 +131,66 @@ def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]
         assert isinstance(old, Line)
         how_far, differences = drift(old.interaction, interaction)
         found.append(Drifted(number, endpoint(interaction), how_far, differences))
-        failed = interaction.response is not None and interaction.response.error is not None
-        if how_far != "same" and not failed and not (keep_words and how_far == "words"):
-            content[number] = interaction
+        if (
+            how_far != "same"
+            and not _is_worse(old.interaction, interaction)
+            and not (keep_words and how_far == "words")
+        ):
+            content[number] = msgspec.structs.replace(interaction, tags=interaction.tags or old.interaction.tags)
             is_changed = True
     if is_changed:
         replace(path, content)
     fresh.unlink()
     return found
+
+
+def _is_worse(old: Interaction, fresh: Interaction) -> bool:
+    if old.response is None or fresh.response is None or fresh.response.error is not None:
+        return True
+    return (fresh.response.status or _ERROR) >= _ERROR > (old.response.status or 0)
+
+
+async def ask_again(
+    path: Path,
+    transport: Transport,
+    *,
+    clock: Clock,
+    prepared: Callable[[RecordedRequest], HttpRequest],
+    keep_words: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Drifted]:
+    """Ask the world each recorded request again, one after the other, and `merge` what it answers.
+
+    ``prepared`` gives the request as it is to be sent: to another host, with a key. Tool calls and WebSockets stay as
+    they are.
+
+    Raises:
+        CassetteError: the file cannot be read, or is of another tool.
+    """
+    fresh = path.with_name(f"{path.name}.refresh")
+    kept = lines(path)
+    recorder = Recorder(transport, fresh, clock=clock)
+    try:
+        for done, line in enumerate(kept):
+            on_progress(done, len(kept))
+            request = line.interaction.request
+            if line.interaction.kind == "http" and request is not None:
+                await _ask(recorder, prepared(request))
+    finally:
+        await recorder.close()
+    on_progress(len(kept), len(kept))
+    return merge(path, fresh, keep_words=keep_words)
+
+
+async def _ask(recorder: Recorder, request: HttpRequest) -> None:
+    """Ask, and read all; a failure is recorded, and is no reason to stop."""
+    with contextlib.suppress(TransportError):
+        response = await recorder.send(request)
+        try:
+            async for _ in response.chunks():
+                pass
+        finally:
+            await response.close()
 
 
 class _Waiting:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from antiphon import __version__
-from antiphon.cli import look, proxy, serve
+from antiphon.cli import dialects, keep, look, proxy, serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -17,5 +17,11 @@ def main() -> None:
     """Speak the OpenAI APIs over any model; every run is a journal."""
 
 
-for _verb in (serve.serve, proxy.record, proxy.replay, proxy.run, look.inspect, look.dialects):
+_VERBS = (
+    dialects.dialects,
+    *(serve.serve, proxy.record, proxy.replay, proxy.run),
+    *(look.inspect, look.ls, look.show, look.diff),
+    *(keep.convert, keep.verify, keep.prune, keep.refresh),
+)
+for _verb in _VERBS:
     main.add_command(_verb)

@@ -81,9 +81,16 @@ def replay(
 @click.option("--upstream", "upstreams", metavar="URL", multiple=True, help=_UPSTREAM_HELP)
 @click.option("--speed", type=click.FloatRange(min=0), default=0.0, help="Factor on recorded delays; 0 is at once.")
 @click.option("--match", type=click.Choice(["body", "order"]), default="body", show_default=True)
+@click.option("--prune", is_flag=True, help="Drop from the cassette what a replay that succeeded never asked for.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    cassette: str, mode: str, upstreams: tuple[str, ...], speed: float, match: str, command: tuple[str, ...]
+    cassette: str,
+    mode: str,
+    upstreams: tuple[str, ...],
+    speed: float,
+    match: str,
+    prune: bool,
+    command: tuple[str, ...],
 ) -> None:
     """Run a command whose model calls are answered from a cassette, or recorded into it.
 
@@ -100,7 +107,7 @@ def run(
     with explained(EXIT_NOT_STARTED):
         settings = _settings(upstreams, mode=mode, cassette=Path(cassette), speed=speed, match=match)
         settings = _with_upstreams(settings, client_upstreams(os.environ))
-        code = run_child(settings, command, env=os.environ, tell=warn)
+        code = run_child(settings, command, env=os.environ, tell=warn, prunes=prune)
     sys.exit(code)
 
 

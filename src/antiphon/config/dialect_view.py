@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from antiphon.dialects import Entry, choose, matching
 _LABEL_COLUMNS = 7
 
 
-def listing(entries: Iterable[Entry]) -> Iterator[RenderableType]:
+def listing(entries: Sequence[Entry]) -> Iterator[RenderableType]:
     """One renderable for each entry, for a terminal of 80 columns."""
     for entry in entries:
         table = _grid()
@@ -27,7 +27,7 @@ def listing(entries: Iterable[Entry]) -> Iterator[RenderableType]:
         yield Group(Rule(Text(entry.id, style="bold"), align="left", style="dim"), table, Text())
 
 
-def explanation(entries: Iterable[Entry], *, base_url: str, model: str) -> Iterator[RenderableType]:
+def explanation(entries: Sequence[Entry], *, base_url: str, model: str) -> Iterator[RenderableType]:
     """What the entries amount to for a model at an upstream: each field that is not the default, and its entry."""
     found = matching(entries, base_url=base_url, model=model)
     decided = {field: (value, entry.id) for entry in found for field, value in _fields(entry)}
@@ -51,7 +51,7 @@ def entry_object(entry: Entry) -> dict[str, Any]:
     return built
 
 
-def dialect_object(entries: Iterable[Entry], *, base_url: str, model: str) -> dict[str, Any]:
+def dialect_object(entries: Sequence[Entry], *, base_url: str, model: str) -> dict[str, Any]:
     """The dialect of a model at an upstream as a JSON object: ``answers``, ``requests`` and ``entries``."""
     dialect = choose(entries, base_url=base_url, model=model)
     built: dict[str, Any] = msgspec.to_builtins(dialect, order="deterministic")

@@ -31,6 +31,8 @@ TOML_NAME = "antiphon.toml"
 # The name of the upstream that ``--upstream`` or ANTIPHON_UPSTREAM gives; it comes before those of antiphon.toml.
 DEFAULT_UPSTREAM = "default"
 
+MIN_SEAL_KEY_LENGTH = 32
+
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
@@ -40,12 +42,15 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+Repair = Literal["auto", "always", "never"]
+
+
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
     ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
-    looking for them by its host. ``read_timeout_s`` is the longest silence, not the length
-    of an answer: a model that loads its weights says nothing for minutes.
+    looking for them by its host. ``repair`` is that of `Settings`, if None. ``read_timeout_s`` is the longest silence,
+    not the length of an answer: a model that loads its weights says nothing for minutes.
     """
 
     name: str
@@ -55,6 +60,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[NotEmpty, ...] = ("*",)
     headers: dict[NotEmpty, str] = {}
     dialect: tuple[NotEmpty, ...] = ()
+    repair: Repair | None = None
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 600.0
 
@@ -75,13 +81,27 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: tuple[NotEmpty, ...] = ()
 
 
+Profile = Literal["openai", "open-responses"]
+ReasoningEvents = Literal["summary", "raw"]
+UnsupportedTools = Literal["drop", "refuse"]
+
+
+class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the responses of one owner are shown; None leaves it to the server's own setting."""
+
+    profile: Profile | None = None
+    reasoning_events: ReasoningEvents | None = None
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one run, one request and one upstream event may use up."""
 
     max_turns: Count = 64
     max_tool_calls: Count = 128
     max_attempts: Count = 1
+    max_format_retries: Annotated[int, Meta(ge=0)] = 1
     timeout_s: Seconds = 3600.0
+    max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
     max_event_bytes: Count = DEFAULT_MAX_EVENT_BYTES
 
@@ -89,8 +109,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
-    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``dialects`` are the
-    shipped entries and the user's, in order of precedence.
+    ``api_keys`` maps `hash_key` of each key to its owner: the keys themselves are not kept. ``repair`` is about chat
+    completions: whether they are passed through as bytes (``never``), or read, mended and written again (``always``);
+    ``auto`` does that only where it is needed. ``dialects`` are the shipped entries and the user's, in order of
+    precedence. ``seal_keys`` are secrets, the newest first.
     """
 
     upstreams: dict[str, UpstreamSettings]
@@ -103,9 +125,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forward_auth: bool = False
     record: Path | None = None
     replay: Path | None = None
+    auto: Path | None = None
+    refresh: Path | None = None
     match: Literal["body", "order"] = "body"
+    on_interruption: Literal["retry", "fail"] = "retry"
+    repair: Repair = "auto"
     dialects: tuple[Entry, ...] = ()
+    profile: Profile = "openai"
+    reasoning_events: ReasoningEvents = "summary"
+    unsupported_tools: UnsupportedTools = "drop"
+    owners: dict[str, OwnerSettings] = {}
+    seal_keys: tuple[str, ...] = ()
     limits: LimitSettings = LimitSettings()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The fields, secrets covered."""
+        fields = {field: getattr(self, field) for field in self.__struct_fields__}
+        return [(field, "***" if field in _SECRET and value else value) for field, value in fields.items()]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{field}={value!r}' for field, value in self.__rich_repr__())})"
 
 
 class Route(NamedTuple):
@@ -115,14 +154,20 @@ class Route(NamedTuple):
     model: str
 
 
-_SECRET = frozenset({"api_key", "headers"})
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files")
-_SCALARS = ("host", "port", "data_dir", "record", "replay", "match", "no_auth", "forward_auth")
+_SECRET = frozenset({"api_key", "headers", "seal_keys"})
+_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
+# How a cassette is used; one of them at a time.
+_CASSETTES = ("record", "replay", "auto", "refresh")
+
+_SCALARS = (
+    *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
+    *("no_auth", "forward_auth", "profile", "reasoning_events", "unsupported_tools"),
+)
 _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
 
 # A variable is set for a whole machine and forgotten: production must never be answered from a recording because of
 # one. For the same reason none can name the configuration file, which may say `replay`.
-_VARIABLES = tuple(name for name in (*_SCALARS, *_UPSTREAM_FLAGS) if name != "replay")
+_VARIABLES = tuple(name for name in (*_SCALARS, *_UPSTREAM_FLAGS) if name not in ("replay", "auto", "refresh"))
 
 _A_COUNT = "a whole number above 0"
 _SECONDS = "a number of seconds above 0"
@@ -132,13 +177,17 @@ _ALLOWED = {
     "data_dir": "a path",
     "record": "a path",
     "replay": "a path",
+    "auto": "a path",
+    "refresh": "a path",
     "match": "'body' or 'order'",
+    "on_interruption": "'retry' or 'fail'",
     "no_auth": "true or false",
     "forward_auth": "true or false",
     "base_url": "a URL such as http://localhost:8080/v1",
     "api_key_env": "the name of an environment variable",
     "api_key": "text",
     "models": 'a list of names or patterns such as ["llama-*"]',
+    "repair": "'auto', 'always' or 'never'",
     "headers": "a table of header names and their values, both text",
     "dialect": "the id of a dialect, or a list of such; `antiphon dialects` shows them",
     "dialect_files": 'a list of paths such as ["dialects.toml"]',
@@ -151,6 +200,11 @@ _ALLOWED = {
     "max_turns": _A_COUNT,
     "max_tool_calls": _A_COUNT,
     "max_attempts": _A_COUNT,
+    "max_format_retries": "a whole number from 0",
+    "profile": "'openai' or 'open-responses'",
+    "reasoning_events": "'summary' or 'raw'",
+    "unsupported_tools": "'drop' or 'refuse'",
+    "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
 }
@@ -212,10 +266,9 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
     """
     toml = _read_toml(toml_path)
     given = toml.given(_SCALARS, tables=_TABLES) | _from_flags_and_env(flags, env)
-    if "replay" in given and "record" in given:
-        raise ConfigError(
-            f"{given['record'].source} and {given['replay'].source} exclude each other. Drop one of them."
-        )
+    used = [given[name].source for name in _CASSETTES if name in given]
+    if len(used) > 1:
+        raise ConfigError(f"{' and '.join(used)} exclude each other. Drop one of them.")
     dialects = _dialects(toml)
     upstreams = _upstreams(toml.table("upstreams"), given, env)
     _check_dialects(upstreams, dialects, toml.path)
@@ -228,6 +281,8 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         models=_models(toml.table("models"), upstreams),
         limits=_build(LimitSettings, toml.table("limits").given(LimitSettings.__struct_fields__)),
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
+        owners=_owners(toml.table("owners")),
+        seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
     )
     _check_access(settings)
     return settings
@@ -243,11 +298,12 @@ def load_dialects(toml_path: Path | None = None) -> tuple[Entry, ...]:
 
 
 def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, _Given]:
-    if env.get("ANTIPHON_REPLAY"):
-        raise ConfigError(
-            f"ANTIPHON_REPLAY is {env['ANTIPHON_REPLAY']!r}, but no variable can switch replay on."
-            f' Use --replay FILE, or replay = "FILE" in {TOML_NAME}.'
-        )
+    for name in ("replay", "auto"):
+        if value := env.get(f"ANTIPHON_{name.upper()}"):
+            raise ConfigError(
+                f"ANTIPHON_{name.upper()} is {value!r}, but no variable can switch replay on."
+                f' Use --{name} FILE, or {name} = "FILE" in {TOML_NAME}.'
+            )
     variables = {name: f"ANTIPHON_{name.upper()}" for name in _VARIABLES}
     if flags.get("upstream"):
         del variables["api_key_env"]  # that key belongs to the variables' upstream, and must not go to another
@@ -469,6 +525,24 @@ def _api_keys(variable: str) -> dict[str, str]:
         if digest in keys:
             raise ConfigError(f"ANTIPHON_API_KEYS: entry {position} repeats the key of an earlier one. Drop it.")
         keys[digest] = owner or f"key_{digest[:32]}"
+    return keys
+
+
+def _owners(tables: _Table) -> dict[str, OwnerSettings]:
+    return {
+        name: _build(OwnerSettings, tables.table(name).given(OwnerSettings.__struct_fields__)) for name in tables.values
+    }
+
+
+def _seal_keys(variable: str) -> tuple[str, ...]:
+    """The secrets, comma separated, the newest first. No message shows one."""
+    keys = tuple(key.strip() for key in variable.split(",")) if variable else ()
+    for position, key in enumerate(keys, start=1):
+        if len(key) < MIN_SEAL_KEY_LENGTH:
+            raise ConfigError(
+                f"ANTIPHON_SEAL_KEYS: key {position} is shorter than {MIN_SEAL_KEY_LENGTH} characters. Use a random"
+                " one, such as `openssl rand -hex 32` gives."
+            )
     return keys
 
 

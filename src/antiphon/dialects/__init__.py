@@ -6,9 +6,11 @@ order. This room reads no files: whoever reads the entries hands them over alrea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,32 @@ class Dialect(Struct, frozen=True, kw_only=True):
     answers: AnswerRules = AnswerRules()
     requests: ChatRules = ChatRules()
     entries: tuple[str, ...] = ()
+
+    @property
+    def needs_repair(self) -> bool:
+        """Whether a client that speaks OpenAI's chat API may fail at it: something is refused, or comes otherwise.
+
+        That more is taken, or reasoning comes under another name, is no obstacle. Of OpenAI's own servers nothing is:
+        their entries are for requests of the Responses API, a client's chat request is made for them.
+        """
+        if all(_family(entry) in _OF_OPENAI for entry in self.entries):
+            return False
+        return _differs(self.answers, OPENAI.answers) or _differs(self.requests, OPENAI.requests)
+
+
+# Families of entries of servers that OpenAI's clients are made for.
+_OF_OPENAI = frozenset({"openai", "azure"})
+# Fields that refuse nothing a client of OpenAI sends, and change nothing that it reads; of others, such values.
+_HARMLESS = frozenset({"reasoning_fields", "takes", "echo_details", "developer_role", "max_tokens_key"})
+_HARMLESS_VALUES = frozenset({("echo_reasoning", "allow"), ("system_messages", "keep")})
+
+
+def _differs(rules: Struct, plain: Struct) -> bool:
+    found = {name: getattr(rules, name) for name in rules.__struct_fields__ if name not in _HARMLESS}
+    return any(
+        value != getattr(plain, name) and not (isinstance(value, str) and (name, value) in _HARMLESS_VALUES)
+        for name, value in found.items()
+    )
 
 
 OPENAI = Dialect()
@@ -63,7 +91,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     origin: str = ""
 
 
-def choose(entries: Iterable[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> Dialect:
+def choose(entries: Sequence[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> Dialect:
     """The dialect of a model at an upstream: all `matching` entries, of which each overrides fields of those before."""
     found = matching(entries, base_url=base_url, model=model, named=named)
     answers: dict[str, Any] = {}
@@ -78,25 +106,39 @@ def choose(entries: Iterable[Entry], *, base_url: str, model: str, named: Collec
     )
 
 
-def matching(entries: Iterable[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> list[Entry]:
+def matching(entries: Sequence[Entry], *, base_url: str, model: str, named: Collection[str] = ()) -> list[Entry]:
     """The entries that apply to a model at an upstream, in order.
 
-    ``named`` are ids: those entries apply in any case, and where it holds a family, the entries of this family count
-    as being at their host. With it, no other entry's host is looked at.
+    ``named`` are ids: those entries apply in any case. A family among them that has entries with a host says what kind
+    of server it is: these count as being at their host then, and no others do.
     """
+    kinds = {_family(entry.id) for entry in entries if entry.match.host}.intersection(named) if named else ()
     parts = urlsplit(base_url.lower())
-    host = parts.hostname or ""
-    return [entry for entry in entries if _applies(entry, host, f"{host}:{parts.port}", model.lower(), named)]
+    address, model = f"{parts.hostname or ''}:{parts.port}", model.lower()
+
+    def applies(entry: Entry) -> bool:
+        hosts, models = entry.match.host, entry.match.model
+        if entry.id in named:
+            return True
+        if not hosts and not models:
+            return False
+        if hosts and not (_family(entry.id) in kinds if kinds else _addresses(hosts).match(address)):
+            return False
+        return not models or _names(models).match(model) is not None
+
+    return [entry for entry in entries if applies(entry)]
 
 
-def _applies(entry: Entry, host: str, address: str, model: str, named: Collection[str]) -> bool:
-    match = entry.match
-    if entry.id in named:
-        return True
-    if not match.host and not match.model:
-        return False
-    if match.host and named:
-        is_there = entry.id.partition("/")[0] in named
-    else:
-        is_there = not match.host or any(fnmatchcase(address if ":" in each else host, each) for each in match.host)
-    return is_there and (not match.model or any(fnmatchcase(model, each) for each in match.model))
+def _family(name: str) -> str:
+    return name.partition("/")[0]
+
+
+@cache
+def _addresses(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """What matches ``host:port``; a pattern without a port goes with any."""
+    return _names(tuple(pattern if ":" in pattern else f"{pattern}:*" for pattern in patterns))
+
+
+@cache
+def _names(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-ToolMarkup = Literal["hermes", "dsml", "calling_tool"]
+ToolMarkup = Literal["hermes", "glm", "dsml", "kimi", "minimax", "lfm", "calling_tool"]
 
 
 class AnswerRules(Struct, frozen=True, kw_only=True):

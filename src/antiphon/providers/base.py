@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.events import ModelEvent
 from antiphon.transport import HttpResponse
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 
@@ -17,11 +18,12 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
 
     ``model`` is the upstream's own name for it. ``items`` is everything the model must see, oldest first: items of
     earlier responses, then this request's input, then the output of this run's earlier turns. Settings, tools and
-    instructions stand in ``request``. ``authorization`` is the client's own header, only under ``--forward-auth``.
+    instructions stand in ``request``, and so do the messages of a chat completion. ``authorization`` is the client's
+    own header, only under ``--forward-auth``.
     """
 
     model: str
-    request: CreateResponse
+    request: CreateResponse | CreateChatCompletion
     items: list[Item]
     turn: int = 0
     interaction: str = ""
@@ -54,9 +56,19 @@ class Provider(Protocol):
         ...
 
     def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> Awaitable[HttpResponse]:
-        """Send bytes as they are to ``path`` below the upstream's base URL; bytes come back as they are."""
+        """Send bytes as they are to ``path`` below the upstream's base URL; bytes come back as they are.
+
+        ``headers`` (names in lower case) replace our own of the same name, but not those of the configuration.
+        """
         ...
 
     def close(self) -> Awaitable[None]:

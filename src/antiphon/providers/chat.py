@@ -18,12 +18,18 @@ from antiphon.errors import AntiphonError, InvalidEvent, ProtocolError, Provider
 from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
 from antiphon.providers.base import ModelCall
 from antiphon.providers.learning import Learned, learn
+from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import to_chat
+from antiphon.translation.chat_requests import chat_to_chat
 from antiphon.transport import HttpRequest, HttpResponse, Transport
+from antiphon.wire.responses import CreateResponse
 
 # How long the end of a finished stream is waited for, so that its connection can be used again.
 _DRAIN_S = 0.02
+
+# Items whose ids the model has seen: no new call may have one of them.
+_CALLS = frozenset({"function_call", "custom_tool_call"})
 
 _MAX_ERROR_BODY_BYTES = 256 * 1024
 
@@ -58,6 +64,7 @@ class ChatProvider:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         dialect_of: Callable[[str], Dialect] = lambda _: OPENAI,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
@@ -65,6 +72,7 @@ class ChatProvider:
         self._authorization = f"Bearer {api_key}" if api_key else None
         self._headers = tuple((key.lower(), value) for key, value in (headers or {}).items())
         self._dialect_of = dialect_of
+        self._max_event_bytes = max_event_bytes
         self._learned: dict[str, dict[str, Any]] = {}  # fields of the rules of requests, by model
 
     async def stream(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
@@ -75,7 +83,14 @@ class ChatProvider:
             return
         try:
             yield events
-            assembler = ChatAssembler(turn=call.turn, dialect=dialect, offered=chat.offered, n=1)
+            assembler = ChatAssembler(
+                turn=call.turn,
+                dialect=dialect,
+                offered=chat.offered,
+                n=chat.body.get("n", 1),
+                used_call_ids=_used_call_ids(call),
+                max_event_bytes=self._max_event_bytes,
+            )
             async with aclosing(_assemble(assembler, response)) as batches:
                 async for batch in batches:
                     yield chat.restore(batch)
@@ -88,7 +103,7 @@ class ChatProvider:
         learned: dict[str, Any] = {}
         told: list[ModelEvent] = []
         for lessons_left in range(_MAX_LESSONS, -1, -1):
-            chat = to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=self.name)
+            chat = _translated(call, dialect, self.name)
             try:
                 response = await self._send(call, chat)
                 if response.status == 200:
@@ -141,10 +156,19 @@ class ChatProvider:
             raise InvalidEvent(f"The upstream {self.name!r} answered /models with something else: {error}") from error
 
     async def forward(
-        self, method: str, path: str, body: bytes, *, interaction: str, authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        interaction: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpResponse:
         """Send bytes as they are; see `antiphon.providers.base.Provider.forward`."""
-        request = self._request(method, path, body, interaction=interaction, authorization=authorization)
+        request = self._request(
+            method, path, body, interaction=interaction, more_headers=headers, authorization=authorization
+        )
         return await self._transport.send(request)
 
     async def close(self) -> None:
@@ -152,20 +176,42 @@ class ChatProvider:
         await self._transport.close()
 
     def _request(
-        self, method: str, path: str, body: bytes = b"", *, interaction: str = "", authorization: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        interaction: str = "",
+        more_headers: tuple[tuple[str, str], ...] = (),
+        authorization: str | None = None,
     ) -> HttpRequest:
-        headers = [("accept", "application/json, text/event-stream"), ("user-agent", f"antiphon/{__version__}")]
+        headers = {"accept": "application/json, text/event-stream", "user-agent": f"antiphon/{__version__}"}
         if body:
-            headers.append(("content-type", "application/json"))
+            headers["content-type"] = "application/json"
+        headers.update(more_headers)
         if key := authorization or self._authorization:
-            headers.append(("authorization", key))
+            headers["authorization"] = key
         return HttpRequest(
             method=method,
             url=self._base_url + path,
-            headers=(*headers, *self._headers),
+            headers=(*headers.items(), *self._headers),
             body=body,
             interaction=interaction,
         )
+
+
+def _translated(call: ModelCall, dialect: Dialect, upstream: str) -> ChatCall:
+    if isinstance(call.request, CreateResponse):
+        return to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
+    return chat_to_chat(call.request, call.items, model=call.model, dialect=dialect, upstream=upstream)
+
+
+def _used_call_ids(call: ModelCall) -> list[str]:
+    """The ids of all calls that the model must see."""
+    ids = [item["call_id"] for item in call.items if item.get("type") in _CALLS]
+    if isinstance(call.request, CreateResponse):
+        return ids
+    return [*(each["id"] for message in call.request.messages for each in message.get("tool_calls") or ()), *ids]
 
 
 async def _assemble(assembler: ChatAssembler, response: HttpResponse) -> AsyncGenerator[list[ModelEvent], None]:
@@ -216,7 +262,9 @@ def _taught(dialect: Dialect, learned: dict[str, Any]) -> Dialect:
 def _disclosed(lesson: Learned, error: ErrorInfo) -> list[Diagnostic]:
     seen = f"{error.status}: {error.message}"
     return [
-        Diagnostic(quirk=each.quirk, seen=seen, done=f"{each.meaning}: asked again so, and remembered for this model")
+        Diagnostic(
+            quirk=each.quirk, seen=seen, done=f"{each.meaning}: asked again accordingly; remembered for this model"
+        )
         for each in lesson.lessons
     ]
 

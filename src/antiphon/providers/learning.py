@@ -25,6 +25,9 @@ _NOT_ACCEPTED = re.compile(
     r"|unknown|unrecogni[sz]ed|unexpected|no such|extra (?:input|field)|invalid (?:parameter|argument|field)|remove"
 )
 
+# What an upstream says is searched with patterns; nobody needs this much to say no.
+_MAX_WORDS_CHARS = 16 * 1024
+
 # Parameters without which an answer is still an answer to the question.
 _DISPENSABLE = (
     *("parallel_tool_calls", "reasoning_effort", "verbosity", "chat_template_kwargs"),
@@ -66,8 +69,7 @@ class Refusal(NamedTuple):
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The chat messages that were sent."""
-        messages: list[dict[str, Any]] = self.body.get("messages", [])
-        return messages
+        return [message for message in self.body.get("messages") or [] if isinstance(message, dict)]
 
 
 class Lesson(NamedTuple):
@@ -111,7 +113,9 @@ def _alternation(refusal: Refusal) -> dict[str, Any]:
 
 
 def _tool_content(refusal: Refusal) -> dict[str, Any]:
-    sent = any(message["role"] == "tool" and isinstance(message["content"], list) for message in refusal.messages)
+    sent = any(
+        message.get("role") == "tool" and isinstance(message.get("content"), list) for message in refusal.messages
+    )
     return {"tool_content": "text"} if sent and refusal.says(r"\bcontent\b.*\bstr(?:ing)?\b") else {}
 
 
@@ -131,7 +135,7 @@ def _parameters(refusal: Refusal) -> dict[str, Any]:
 
 
 def _strict(refusal: Refusal) -> dict[str, Any]:
-    sent = any("strict" in tool["function"] for tool in refusal.body.get("tools", []))
+    sent = any("strict" in (tool.get("function") or ()) for tool in refusal.body.get("tools") or [])
     return {"strict_tools": False} if sent and refusal.refuses("strict") else {}
 
 
@@ -194,7 +198,7 @@ class Learned(NamedTuple):
 
 def learn(status: int, answer: bytes, body: Mapping[str, Any], rules: ChatRules) -> Learned | None:
     """What to change in the rules after an upstream refused a request, or None if its words teach nothing new."""
-    words = " ".join(" ".join(_said(_decoded(answer))).lower().split())
+    words = " ".join(" ".join(_said(_decoded(answer)))[:_MAX_WORDS_CHARS].lower().split())
     refusal = Refusal(words, body, rules)
     changed: dict[str, Any] = {}
     lessons = []

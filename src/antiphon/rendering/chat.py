@@ -1,7 +1,8 @@
 """The events of a model call as the chat API shows them: choices, a whole completion, a stream of chunks.
 
 Reasoning has no place in OpenAI's chat API; it is shown as ``reasoning_content``, the name most upstreams and clients
-know.
+know, and its opaque parts as ``reasoning_details``. Whatever else an upstream wants to see again with a call (thought
+signatures) stands on the call, as it came.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import msgspec
 
 from antiphon.events import (
     AnnotationAdded,
+    Diagnostic,
     ReasoningDelta,
+    ReasoningFinished,
     ReasoningStarted,
     RefusalDelta,
     RefusalStarted,
@@ -35,6 +38,8 @@ from antiphon.rendering.frames import DONE
 __all__ = ["DONE", "ChatRenderer", "chat_choices", "chat_completion", "sse"]
 
 _encode = msgspec.json.encode
+
+_CALL_MEMBERS = frozenset({"index", "id", "type", "function", "custom"})
 
 
 def chat_choices(events: Iterable[RunEvent]) -> list[dict[str, Any]]:
@@ -65,9 +70,12 @@ def _shown(index: int, choice: _Choice) -> dict[str, Any]:
 
 
 def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
-    """The ``chat.completion`` object of a run that completed; one that failed has none, its error is the answer."""
+    """The ``chat.completion`` object of a run that completed; one that failed has none, its error is the answer.
+
+    What was mended stands under ``antiphon.diagnostics``, as in a Response object; streamed, on the last chunk.
+    """
     choices = _Choices(events)
-    return {
+    completion = {
         **_head(choices.started, "chat.completion"),
         "choices": [
             {
@@ -78,8 +86,10 @@ def chat_completion(events: Iterable[RunEvent]) -> dict[str, Any]:
             }
             for index, choice in choices.in_order()
         ],
-        "usage": _usage(choices.usage),
     }
+    if choices.usage is not None:
+        completion["usage"] = _usage(choices.usage)
+    return completion | _disclosure(choices.diagnostics)
 
 
 def _message(choice: _Choice) -> dict[str, Any]:
@@ -91,22 +101,42 @@ def _message(choice: _Choice) -> dict[str, Any]:
     }
     if choice.reasoning:
         message["reasoning_content"] = "".join(choice.reasoning)
+    if choice.reasoning_details:
+        message["reasoning_details"] = choice.reasoning_details
     if choice.calls:  # never an empty list: upstreams refuse it when it is echoed
-        message["tool_calls"] = [_tool_call(call, call.arguments) for call in choice.calls]
+        message["tool_calls"] = [{**call.provider_data, **_tool_call(call, call.arguments)} for call in choice.calls]
     return message
+
+
+def _disclosure(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
+    """What was mended, each thing once, in a member of our own: only where there is any."""
+    shown = [{"quirk": each.quirk, "seen": each.seen, "done": each.done} for each in dict.fromkeys(diagnostics)]
+    return {"antiphon": {"diagnostics": shown}} if shown else {}
 
 
 def _head(started: RunStarted | None, kind: str) -> dict[str, Any]:
     if started is None:
         raise ValueError("The events do not begin with RunStarted, which has the completion's id, time and model.")
     suffix = started.run.partition("_")[2] or started.run
-    return {"id": f"chatcmpl-{suffix}", "object": kind, "created": started.created_at_s, "model": started.model}
+    id_ = started.run if started.api == "chat" else f"chatcmpl-{suffix}"
+    return {"id": id_, "object": kind, "created": started.created_at_s, "model": started.model}
 
 
 def _tool_call(call: _Call, arguments: str) -> dict[str, Any]:
     if call.kind == "custom":
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": arguments}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _sent_back(provider_data: dict[str, Any]) -> dict[str, Any]:
+    """What a client shall send back with a call, beside what makes it a call."""
+    return {name: value for name, value in provider_data.items() if name not in _CALL_MEMBERS}
+
+
+def _logprob(logprob: dict[str, Any]) -> dict[str, Any]:
+    """A token's logprob with the members that OpenAI always has and others leave out."""
+    top = [{"bytes": None, **other} for other in logprob.get("top_logprobs") or ()]
+    return {"bytes": None, **logprob, "top_logprobs": top}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
@@ -127,13 +157,14 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
 class _Call:
     """One tool call of a choice."""
 
-    __slots__ = ("id", "kind", "name", "pieces")
+    __slots__ = ("id", "kind", "name", "pieces", "provider_data")
 
     def __init__(self, event: ToolCallStarted) -> None:
         self.id = event.call_id
         self.name = event.name
         self.kind = event.kind
         self.pieces: list[str] = []
+        self.provider_data: dict[str, Any] = {}
 
     @property
     def arguments(self) -> str:
@@ -146,6 +177,7 @@ class _Choice:
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
+        self.reasoning_details: list[dict[str, Any]] = []
         self.refusal: list[str] = []
         self.annotations: list[dict[str, Any]] = []
         self.logprobs: list[dict[str, Any]] = []
@@ -160,6 +192,7 @@ class _Choices:
     def __init__(self, events: Iterable[RunEvent]) -> None:
         self.started: RunStarted | None = None
         self.usage: Usage | None = None
+        self.diagnostics: list[Diagnostic] = []
         self._by_index: dict[int, _Choice] = {}
         self._choice_of: dict[str, _Choice] = {}
         self._calls: dict[str, _Call] = {}
@@ -185,13 +218,16 @@ class _Choices:
     def text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         choice.text.append(event.text)
-        choice.logprobs += event.logprobs
+        choice.logprobs += map(_logprob, event.logprobs)
 
     def annotation(self, event: AnnotationAdded) -> None:
         self._choice_of[event.block].annotations.append(_chat_annotation(event.annotation))
 
     def reasoning(self, event: ReasoningDelta) -> None:
         self._choice_of[event.block].reasoning.append(event.text)
+
+    def reasoning_finished(self, event: ReasoningFinished) -> None:
+        self._choice_of[event.block].reasoning_details += event.details
 
     def refusal(self, event: RefusalDelta) -> None:
         self._choice_of[event.block].refusal.append(event.text)
@@ -204,7 +240,12 @@ class _Choices:
         self._calls[event.block].pieces.append(event.arguments)
 
     def call_finished(self, event: ToolCallFinished) -> None:
-        self._calls[event.block].pieces = [event.arguments]
+        call = self._calls[event.block]
+        call.pieces = [event.arguments]
+        call.provider_data = _sent_back(event.provider_data)
+
+    def diagnostic(self, event: Diagnostic) -> None:
+        self.diagnostics.append(event)
 
     def turn_finished(self, event: TurnFinished) -> None:
         first = self._choice(0)
@@ -230,11 +271,13 @@ _READERS: dict[type, Callable[[_Choices, Any], None]] = {
     AnnotationAdded: _Choices.annotation,
     ReasoningStarted: _Choices.block_started,
     ReasoningDelta: _Choices.reasoning,
+    ReasoningFinished: _Choices.reasoning_finished,
     RefusalStarted: _Choices.block_started,
     RefusalDelta: _Choices.refusal,
     ToolCallStarted: _Choices.call_started,
     ToolCallDelta: _Choices.call_delta,
     ToolCallFinished: _Choices.call_finished,
+    Diagnostic: _Choices.diagnostic,
     TurnFinished: _Choices.turn_finished,
 }
 
@@ -250,8 +293,8 @@ def sse(chunks: Iterable[bytes]) -> bytes:
 class ChatRenderer:
     """Renders the events of one run as ``chat.completion.chunk`` objects, fed in any portions, in order.
 
-    A run that failed ends with an error object, as OpenAI ends it; then, as always, comes ``[DONE]``, which is the
-    caller's to send.
+    A run that failed ends with an error object, as OpenAI ends it. ``[DONE]`` is the caller's to send: after the end
+    of a run that did not fail, and never otherwise.
     """
 
     def __init__(self) -> None:
@@ -261,10 +304,12 @@ class ChatRenderer:
         self._head: dict[str, Any] = {}
         self._shows_usage = False
         self._usage: Usage | None = None
+        self._diagnostics: list[Diagnostic] = []
         self._choice_of: dict[str, int] = {}
         self._calls: dict[str, tuple[int, int, _Call]] = {}  # by block: choice, index within it
         self._call_counts: dict[int, int] = {}
         self._annotation_counts: Counter[int] = Counter()
+        self._detail_counts: Counter[int] = Counter()
         self._ends: dict[int, str] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
             RunStarted: self._run_started,
@@ -273,11 +318,13 @@ class ChatRenderer:
             AnnotationAdded: self._annotation,
             ReasoningStarted: self._block_started,
             ReasoningDelta: self._reasoning,
+            ReasoningFinished: self._reasoning_finished,
             RefusalStarted: self._block_started,
             RefusalDelta: self._refusal,
             ToolCallStarted: self._call_started,
             ToolCallDelta: self._call_delta,
             ToolCallFinished: self._call_finished,
+            Diagnostic: self._diagnostic,
             TurnFinished: self._turn_finished,
             RunFinished: self._run_finished,
         }
@@ -314,7 +361,7 @@ class ChatRenderer:
     def _text(self, event: TextDelta) -> None:
         choice = self._choice_of[event.block]
         if event.logprobs:
-            logprobs = {"content": event.logprobs, "refusal": None}
+            logprobs = {"content": [*map(_logprob, event.logprobs)], "refusal": None}
             self._write_choice(choice, {"delta": {"content": event.text}, "logprobs": logprobs})
         else:
             self._write(choice, b'{"content":%b}' % _encode(event.text))
@@ -328,6 +375,14 @@ class ChatRenderer:
 
     def _reasoning(self, event: ReasoningDelta) -> None:
         self._write(self._choice_of[event.block], b'{"reasoning_content":%b}' % _encode(event.text))
+
+    def _reasoning_finished(self, event: ReasoningFinished) -> None:
+        if event.details:
+            choice = self._choice_of[event.block]
+            first = self._detail_counts[choice]
+            self._detail_counts[choice] += len(event.details)
+            details = [{**part, "index": index} for index, part in enumerate(event.details, first)]
+            self._write(choice, _encode({"reasoning_details": details}))
 
     def _refusal(self, event: RefusalDelta) -> None:
         self._write(self._choice_of[event.block], b'{"refusal":%b}' % _encode(event.text))
@@ -343,14 +398,23 @@ class ChatRenderer:
     def _call_delta(self, event: ToolCallDelta) -> None:
         choice, index, call = self._calls[event.block]
         call.pieces.append(event.arguments)
+        self._write_call(choice, index, call, event.arguments, {})
+
+    def _write_call(self, choice: int, index: int, call: _Call, arguments: str, more: dict[str, Any]) -> None:
         kind, text = ("custom", "input") if call.kind == "custom" else ("function", "arguments")
-        self._write(choice, _encode({"tool_calls": [{"index": index, kind: {text: event.arguments}}]}))
+        self._write(choice, _encode({"tool_calls": [{**more, "index": index, kind: {text: arguments}}]}))
 
     def _call_finished(self, event: ToolCallFinished) -> None:
         # A client can only append: what the deltas got wrong cannot be taken back here.
-        streamed = self._calls[event.block][2].arguments
+        choice, index, call = self._calls[event.block]
+        streamed = call.arguments
         if event.arguments != streamed and event.arguments.startswith(streamed):
             self._call_delta(ToolCallDelta(block=event.block, arguments=event.arguments[len(streamed) :]))
+        if more := _sent_back(event.provider_data):
+            self._write_call(choice, index, call, "", more)
+
+    def _diagnostic(self, event: Diagnostic) -> None:
+        self._diagnostics.append(event)
 
     def _turn_finished(self, event: TurnFinished) -> None:
         self._ends = {0: event.finish_reason, **event.other_finish_reasons}
@@ -364,12 +428,20 @@ class ChatRenderer:
             self._chunks.append(_encode({"error": body}))
             return
         self._open(max((0, *self._ends)))
-        for choice in self._call_counts:
-            self._write_choice(choice, {"finish_reason": self._ends.get(choice, "stop")})
-        if self._shows_usage:
-            self._chunks.append(_encode({**self._head, "choices": [], "usage": _usage(self._usage)}))
+        disclosure = _disclosure(self._diagnostics)
+        *others, last = self._call_counts
+        for choice in others:
+            self._end(choice)
+        if not self._shows_usage:
+            self._end(last, disclosure)
+            return
+        self._end(last)
+        self._chunks.append(_encode({**self._head, "choices": [], "usage": _usage(self._usage), **disclosure}))
 
-    def _write_choice(self, choice: int, fields: dict[str, Any]) -> None:
+    def _end(self, choice: int, more: dict[str, Any] | None = None) -> None:
+        self._write_choice(choice, {"finish_reason": self._ends.get(choice, "stop")}, more)
+
+    def _write_choice(self, choice: int, fields: dict[str, Any], more: dict[str, Any] | None = None) -> None:
         shown = {"index": choice, "delta": {}, "logprobs": None, "finish_reason": None, **fields}
         usage = {"usage": None} if self._shows_usage else {}
-        self._chunks.append(_encode({**self._head, "choices": [shown], **usage}))
+        self._chunks.append(_encode({**self._head, "choices": [shown], **usage, **(more or {})}))

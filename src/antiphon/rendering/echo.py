@@ -41,6 +41,8 @@ def echoed(request: dict[str, Any]) -> dict[str, Any]:
     shown = {name: default if (sent := request.get(name)) is None else sent for name, default in _DEFAULTS.items()}
     shown["reasoning"] = {"effort": None, "summary": None, **shown["reasoning"]}
     shown["text"] = _text(shown["text"])
+    if isinstance(choice := shown["tool_choice"], dict) and choice.get("type") == "allowed_tools":
+        shown["tool_choice"] = {"mode": "auto", **choice}
     shown["tools"] = [_tool(tool) for tool in shown["tools"]]
     shown.update((name, request[name]) for name in _OPTIONAL if request.get(name) is not None)
     conversation = request.get("conversation")

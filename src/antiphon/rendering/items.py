@@ -9,7 +9,8 @@ Items may be open side by side (parallel calls). Their order is the order of the
 follow each other are parts of one message, so a message is closed by whatever follows it, not by its last part.
 
 Stored items may carry one private member, `PRIVATE`: what the upstream that made them wants to see again, and nobody
-else may see. `public` takes it off.
+else may see: on a reasoning item {"field", "details", "upstream"}, on a call {"provider_data", "upstream"}, on any of
+them {"abandoned"}, empty ones left out. `public` takes it off.
 """
 
 from __future__ import annotations
@@ -52,11 +53,10 @@ from antiphon.rendering.shapes import (
     CallShape,
     Framing,
 )
+from antiphon.wire.items import PRIVATE as PRIVATE
 from antiphon.wire.reasoning import Reasoning, seal
 from antiphon.wire.responses import Item
-
-# On a reasoning item: {"field", "details", "upstream"}; on a call: {"provider_data", "upstream"}; empty ones left out.
-PRIVATE = "antiphon"
+from antiphon.wire.sealed import Sealer
 
 Handlers = dict[type, Callable[[Any], None]]
 
@@ -108,16 +108,20 @@ class ItemBuilder:
     method for every event type that matters here.
     """
 
-    def __init__(self, writer: FrameWriter, *, run: str = "", raw_reasoning: bool = False) -> None:
+    def __init__(self, writer: FrameWriter, *, run: str = "", sealer: Sealer | None = None) -> None:
         self.items: list[Item] = []
         self._writer = writer
         self._id_suffix = ""
-        self._reasoning = RAW_REASONING if raw_reasoning else SUMMARY
+        self._reasoning = SUMMARY
+        self._sealer = sealer
         self._seals_reasoning = False
+        self._seal_key: str | None = None
         self._upstream: str | None = None
         self._open = _OpenBlocks()
         self._message: _OpenItem | None = None  # the message that text would still be added to
         self._calls: dict[str, tuple[CallShape, str]] = {}
+        self._turn_began = 0  # the index of the turn's first item
+        self._turn_failed = False
         self._name(run)
         self.handlers: Handlers = {
             RunStarted: self.run_started,
@@ -138,7 +142,7 @@ class ItemBuilder:
             ToolCallCompleted: self._call_answered,
             ToolCallFailed: self._call_answered,
             TurnFinished: self.settle,
-            TurnFailed: self.settle,
+            TurnFailed: self._failed,
             RunFinished: self.settle,
         }
 
@@ -147,16 +151,25 @@ class ItemBuilder:
     def run_started(self, event: RunStarted) -> None:
         """Take the run's id and what its request says about reasoning."""
         self._name(event.run)
-        if event.profile == "open-responses":
-            self._reasoning = STRICT_REASONING
+        if event.raw_reasoning:
+            self._reasoning = STRICT_REASONING if event.profile == "open-responses" else RAW_REASONING
         self._seals_reasoning = "reasoning.encrypted_content" in (event.request.get("include") or ())
+        self._seal_key = event.seal_key
 
     def _name(self, run: str) -> None:
         self._id_suffix = run.partition("_")[2] or run
 
     def _turn_started(self, event: TurnStarted) -> None:
         self.settle()
+        if self._turn_failed:
+            for item in self.items[self._turn_began :]:
+                _keep(item, **item.get(PRIVATE, {}), abandoned=True)
+        self._turn_began, self._turn_failed = len(self.items), False
         self._upstream = event.upstream
+
+    def _failed(self, _: TurnFailed) -> None:
+        self.settle()
+        self._turn_failed = True
 
     def settle(self, _: object = None) -> None:
         """Close what is still open, blocks as incomplete: the turn is over, or a crash ended it."""
@@ -321,8 +334,8 @@ class ItemBuilder:
 
     def _close_reasoning(self, block: _OpenBlock, reasoning: Reasoning, status: str) -> None:
         item = block.owner.item
-        if self._seals_reasoning:
-            item["encrypted_content"] = seal(reasoning)
+        if self._seals_reasoning and self._sealer is not None:
+            item["encrypted_content"] = seal(reasoning, self._sealer, key=self._seal_key)
         _keep(item, field=reasoning.field, details=reasoning.details, upstream=reasoning.upstream)
         if block.pieces:
             self._close_block(block, status)
@@ -375,12 +388,13 @@ class _Silence(FrameWriter):
         """Do nothing."""
 
 
-def output_items(events: Iterable[RunEvent], run: str, *, raw_reasoning: bool = False) -> list[Item]:
+def output_items(events: Iterable[RunEvent], run: str) -> list[Item]:
     """The output items of a run as its response shows them (ids, order, statuses), with their private members.
 
-    ``events`` may be any beginning of the journal; blocks still open then are ``in_progress``.
+    Nothing in them is sealed: what would be is in the private members. ``events`` may be any beginning of the journal;
+    blocks still open then are ``in_progress``.
     """
-    builder = ItemBuilder(_Silence(), run=run, raw_reasoning=raw_reasoning)
+    builder = ItemBuilder(_Silence(), run=run)
     handlers = builder.handlers
     for event in events:
         if (handler := handlers.get(type(event))) is not None:
@@ -392,6 +406,11 @@ def output_items(events: Iterable[RunEvent], run: str, *, raw_reasoning: bool = 
 def public(item: Item) -> Item:
     """The item as clients see it: without its private member."""
     return {name: value for name, value in item.items() if name != PRIVATE}
+
+
+def is_abandoned(item: Item) -> bool:
+    """Whether a stored item is of a turn that failed and was asked again: it was shown, and no model must see it."""
+    return bool(item.get(PRIVATE, {}).get("abandoned"))
 
 
 def _keep(item: Item, **private: Any) -> None:

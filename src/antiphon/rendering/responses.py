@@ -33,6 +33,7 @@ from antiphon.events import (
 from antiphon.rendering.echo import echoed
 from antiphon.rendering.frames import DONE, Frame, FrameWriter, sse
 from antiphon.rendering.items import Handlers, ItemBuilder
+from antiphon.wire.sealed import Sealer
 
 __all__ = ["DONE", "Frame", "ResponsesRenderer", "response_object", "sse"]
 
@@ -57,16 +58,16 @@ class _Handlers(dict[type, Any]):
 class ResponsesRenderer:
     """Renders the events of one run, fed in any portions, in order, from its `RunStarted` on.
 
-    ``raw_reasoning`` shows reasoning as ``reasoning_text`` instead of as a summary, in the profile ``openai``. Every
-    other setting stands in `RunStarted`.
+    ``sealer`` seals what the request's ``include`` wants sealed; without one it is left out. Every setting stands in
+    `RunStarted`.
 
     What was mended stands in the Response object, under ``antiphon.diagnostics``: only where there is any, each thing
     once. Both API documents allow members they do not know, and there is no event for it that every client would take.
     """
 
-    def __init__(self, *, raw_reasoning: bool = False) -> None:
+    def __init__(self, *, sealer: Sealer | None = None) -> None:
         self._writer = FrameWriter()
-        self._items = ItemBuilder(self._writer, raw_reasoning=raw_reasoning)
+        self._items = ItemBuilder(self._writer, sealer=sealer)
         self._response: dict[str, Any] = {}
         self._usage: Usage | None = None
         self._diagnostics: dict[Diagnostic, None] = {}
@@ -138,7 +139,7 @@ class ResponsesRenderer:
     def _turn_ended(self, event: TurnFinished | TurnFailed) -> None:
         self._items.settle()
         if event.usage is not None:
-            self._usage = _sum(self._usage or Usage(), event.usage)
+            self._usage = (self._usage or Usage()) + event.usage
 
     def _run_finished(self, event: RunFinished) -> None:
         self._items.settle()
@@ -159,9 +160,9 @@ class ResponsesRenderer:
         self._handlers.clear()
 
 
-def response_object(events: Iterable[RunEvent], *, raw_reasoning: bool = False) -> dict[str, Any]:
+def response_object(events: Iterable[RunEvent], *, sealer: Sealer | None = None) -> dict[str, Any]:
     """The Response object of a run, which its stream's last event carries too."""
-    renderer = ResponsesRenderer(raw_reasoning=raw_reasoning)
+    renderer = ResponsesRenderer(sealer=sealer)
     renderer.render(events)
     return renderer.response
 
@@ -172,16 +173,6 @@ def _nothing(_: RunEvent) -> None:
 
 def _disclosed(event: Diagnostic) -> dict[str, str]:
     return {"quirk": event.quirk, "seen": event.seen, "done": event.done}
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        total_tokens=one.total_tokens + (other.total_tokens or other.input_tokens + other.output_tokens),
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-    )
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:

@@ -42,6 +42,11 @@ _access_log = logging.getLogger("antiphon.access")
 
 def route(method: str, path: str, handler: Handler) -> Route:
     """A route of this application; ``path`` in Starlette's notation."""
+    return Route(path, endpoint(path, handler), methods=[method])
+
+
+def endpoint(path: str, handler: Handler) -> ASGIApp:
+    """The handler as Starlette's routes take it; given to a route without methods, it gets them all."""
 
     class Endpoint:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +54,7 @@ def route(method: str, path: str, handler: Handler) -> Route:
             exchange.route = path
             await handler(exchange)
 
-    return Route(path, Endpoint(), methods=[method])
+    return Endpoint()
 
 
 async def health(exchange: Exchange) -> None:

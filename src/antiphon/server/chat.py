@@ -1,163 +1,175 @@
-"""``/v1/chat/completions``: bytes in, bytes out. Nothing is parsed that need not be, and no chunk at all."""
+"""``POST /v1/chat/completions``: bytes passed through where nothing is to be done to them, else a run like any other.
+
+Which of the two is decided before the request is read: what is passed through is parsed for nothing but its model and
+the few members that speak against passing it through.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from starlette.routing import Route
 
 from antiphon.agent.loop import Target
-from antiphon.clock import Ids
-from antiphon.errors import AuthenticationFailed, TransportError
+from antiphon.agent.runner import Runner
+from antiphon.config import Repair
+from antiphon.errors import InvalidRequest
+from antiphon.events import RunEvent, RunFinished
+from antiphon.rendering.chat import DONE, ChatRenderer, chat_completion, sse
 from antiphon.server.app import route
+from antiphon.server.errors import from_failed_run
 from antiphon.server.exchange import Exchange
-from antiphon.server.streaming import while_connected
-from antiphon.transport import HttpResponse, header
+from antiphon.server.passthrough import Passthrough
+from antiphon.server.streaming import stream, while_connected
+from antiphon.wire.chat_requests import CreateChatCompletion, decode_chat_request
 from antiphon.wire.refusals import refusal
 from antiphon.wire.responses import decode_object
 
 _PATH = "/chat/completions"
 
-# Of one connection (RFC 9110, 7.6.1), or said of the upstream's host and untrue of ours.
-_NOT_PASSED_ON = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "alt-svc",
-        "date",
-        "server",
-        "set-cookie",
-        "strict-transport-security",
-    }
-)
+# Parameters the API has and a repaired answer cannot have. To drop them silently would be to answer another question.
+_NOT_SERVED = ("audio", "functions", "function_call", "moderation")
+_INSTEAD = {"functions": " Use 'tools'.", "function_call": " Use 'tool_choice'."}
 
-# After these, and before anything was shown, the next target is asked.
-_WORTH_ANOTHER = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+# The names of tools that all upstreams take (Q108).
+_PLAIN_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class _Peek(msgspec.Struct):
+    """What has to be known of a request before it is known who reads it. Only the model's type is checked."""
+
     model: str
+    store: Any = None
+    tools: Any = None
+    audio: Any = None
+    modalities: Any = None
 
 
 class Chat:
-    """The routes under ``/v1/chat/completions``, passed through to whichever upstream has the model.
-
-    ``on_call`` is told of each call: its upstream, and the code of its failure or None.
-    """
+    """``POST /v1/chat/completions``. ``repair_of`` says how the answers of a target are to be treated."""
 
     def __init__(
         self,
+        runner: Runner,
+        passthrough: Passthrough,
         resolve: Callable[[str], Sequence[Target]],
-        ids: Ids,
         *,
+        repair_of: Callable[[Target], Repair] = lambda _: "auto",
         forward_auth: bool = False,
-        on_call: Callable[[str, str | None], None] | None = None,
     ) -> None:
+        self._runner = runner
+        self._passthrough = passthrough
         self._resolve = resolve
-        self._ids = ids
+        self._repair_of = repair_of
         self._forward_auth = forward_auth
-        self._on_call = on_call
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
         return [route("POST", "/v1/chat/completions", self.complete)]
 
     async def complete(self, exchange: Exchange) -> None:
-        """``POST /v1/chat/completions``: the upstream's answer as it is, and as it comes."""
+        """``POST /v1/chat/completions``."""
         body = await exchange.body()
-        model = _model(body)
-        await while_connected(exchange, self._pass_on(exchange, body, model, self._resolve(model)))
+        peek = _peek(body)
+        targets = self._resolve(peek.model)
+        # One way for all targets: which of them answers turns out too late.
+        wanted = {self._repair_of(target) for target in targets}
+        if "always" in wanted or ("auto" in wanted and _needs_a_run(peek)):
+            request = decode_chat_request(body)
+            _refuse_what_is_not_served(request)
+            await while_connected(exchange, self._run(exchange, request))
+        else:
+            await while_connected(exchange, self._passthrough.pass_on(exchange, _PATH, body, peek.model, targets))
 
-    async def _pass_on(self, exchange: Exchange, body: bytes, model: str, targets: Sequence[Target]) -> None:
-        response = await self._ask(exchange, body, model, targets)
-        is_stream = _is_stream(response)
-        try:
-            await exchange.start(response.status, _headers(response))
-            async for chunk in response.chunks():
-                if is_stream and exchange.first_event_s is None:
-                    exchange.mark_first_event()
-                await exchange.write(chunk)
-            await exchange.end()
-        finally:
-            await response.close()
-
-    async def _ask(self, exchange: Exchange, body: bytes, model: str, targets: Sequence[Target]) -> HttpResponse:
-        """The first answer that is worth passing on; that of the last target always is.
-
-        Raises:
-            TransportError, CassetteError: the last target gave none.
-            AuthenticationFailed: it refused our key, which the client cannot help.
-        """
+    async def _run(self, exchange: Exchange, request: CreateChatCompletion) -> None:
         authorization = exchange.header(b"authorization") if self._forward_auth else None
-        for target, is_last in zip(targets, [False] * (len(targets) - 1) + [True], strict=True):
-            try:
-                response = await target.provider.forward(
-                    "POST",
-                    _PATH,
-                    body if target.model == model else _renamed(body, target.model),
-                    interaction=self._ids.new("int"),
-                    authorization=authorization,
-                )
-            except TransportError as error:
-                self._count(target, error.code)
-                if is_last:
-                    raise
-                continue
-            self._count(target, None if response.status < 400 else f"http_{response.status}")
-            if response.status in _WORTH_ANOTHER and not is_last:
-                await response.close()
-                continue
-            if response.status == 401 and not self._forward_auth:
-                await response.close()
-                raise AuthenticationFailed(
-                    f"The upstream {target.provider.name!r} refused the key this server has for it.", status=401
-                )
-            return response
-        raise AssertionError("no targets")
-
-    def _count(self, target: Target, failure: str | None) -> None:
-        if self._on_call is not None:
-            self._on_call(target.provider.name, failure)
+        async with aclosing(self._runner.complete(exchange.owner, request, authorization=authorization)) as batches:
+            first = await anext(batches)
+            if request.stream and not _has_failed(first):
+                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as chunks:
+                    await stream(exchange, chunks)
+                return
+            events = [*first]
+            async for batch in batches:
+                events += batch
+            last = events[-1]
+            if isinstance(last, RunFinished) and last.status == "failed":
+                await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
+            else:
+                await exchange.respond_json(chat_completion(events))
 
 
-def _model(body: bytes) -> str:
-    """The model a request names, found without decoding the rest."""
+async def _rendered(
+    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
+    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+
+    After an error nothing says that the answer was complete.
+    """
+    renderer = ChatRenderer()
+    yield _with_end(sse(renderer.render(first)), first)
+    has_begun = False
+    async for batch in following:
+        if not has_begun:
+            has_begun = True
+            on_begun()
+        yield _with_end(sse(renderer.render(batch)), batch)
+
+
+def _with_end(data: bytes, batch: Sequence[RunEvent]) -> bytes:
+    last = batch[-1]
+    return data + DONE if isinstance(last, RunFinished) and last.status in ("completed", "incomplete") else data
+
+
+def _has_failed(events: Sequence[RunEvent]) -> bool:
+    last = events[-1]
+    return isinstance(last, RunFinished) and last.status == "failed"
+
+
+def _peek(body: bytes) -> _Peek:
+    """
+    Raises:
+        InvalidRequest: it is not JSON, or names no model.
+    """
     try:
-        return msgspec.json.decode(body, type=_Peek).model
+        return msgspec.json.decode(body, type=_Peek)
     except msgspec.ValidationError as error:
         raise refusal(error, decode_object(body)) from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         decode_object(body)  # says what is wrong with it
         raise
 
 
-def _renamed(body: bytes, model: str) -> bytes:
-    """The request for another model's name; every other value keeps its bytes."""
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
+def _needs_a_run(peek: _Peek) -> bool:
+    """Whether passing it through would not do: it is to be stored, has names to mend, or asks for what is refused."""
+    if peek.store is True or peek.audio is not None or _speaks(peek.modalities):
+        return True
+    return not all(map(_is_plain, peek.tools)) if isinstance(peek.tools, list) else False
 
 
-def _headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
-    """The upstream's headers that are true of our answer too; its request id, beside our own."""
-    named = {name.strip().lower() for name in (header(response.headers, "connection") or "").split(",")}
-    passed = [
-        (b"x-upstream-request-id" if name == "x-request-id" else name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers
-        if name not in _NOT_PASSED_ON and name not in named
-    ]
-    if _is_stream(response):
-        passed.append((b"x-accel-buffering", b"no"))
-    return passed
+def _is_plain(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return not isinstance(name, str) or _PLAIN_NAME.fullmatch(name) is not None
 
 
-def _is_stream(response: HttpResponse) -> bool:
-    return (header(response.headers, "content-type") or "").startswith("text/event-stream")
+def _speaks(modalities: Any) -> bool:
+    return isinstance(modalities, list) and any(modality != "text" for modality in modalities)
+
+
+def _refuse_what_is_not_served(request: CreateChatCompletion) -> None:
+    if _speaks(request.modalities):
+        raise _not_served("modalities", " Only 'text' is; with the setting repair = \"never\" the upstream is asked.")
+    for name in _NOT_SERVED:
+        if getattr(request, name) is not None:
+            raise _not_served(name, _INSTEAD.get(name, ' With the setting repair = "never" the upstream is asked.'))
+
+
+def _not_served(name: str, instead: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The parameter {name!r} is not supported here.{instead}", param=name, code="unsupported_parameter"
+    )

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from antiphon.cassettes.pruning import prune
 from antiphon.errors import ConfigError
 from antiphon.server.proxying import ProxySettings, Say, open_proxy, url_of
 from antiphon.server.serving import Server, listen, loop_factory
@@ -60,17 +61,26 @@ def _given(client: Client, env: Mapping[str, str]) -> str:
     return value if not value or "://" in value else f"http://{value}"
 
 
-def run_child(settings: ProxySettings, command: Sequence[str], *, env: Mapping[str, str], tell: Say) -> int:
+def run_child(
+    settings: ProxySettings, command: Sequence[str], *, env: Mapping[str, str], tell: Say, prunes: bool = False
+) -> int:
     """Run a command whose model calls pass the proxy; gives its exit code, 128 + n if signal n ended it.
+
+    ``prunes`` drops from the cassette what a replay never asked for, if the command succeeded.
 
     Raises:
         ConfigError, CassetteError: the proxy cannot start so, or there is no such command.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run_child(settings, command, env, tell))
+        code, left = runner.run(_run_child(settings, command, env, tell))
+    if prunes and left and code == 0 and settings.cassette is not None:
+        tell(f"replay: {len(prune(settings.cassette, drop=left))} interactions are gone from {settings.cassette}")
+    return code
 
 
-async def _run_child(settings: ProxySettings, command: Sequence[str], env: Mapping[str, str], tell: Say) -> int:
+async def _run_child(
+    settings: ProxySettings, command: Sequence[str], env: Mapping[str, str], tell: Say
+) -> tuple[int, list[int]]:
     async with open_proxy(settings, say=tell) as opened:
         sockets = listen(settings.host, settings.port)
         ready = asyncio.Event()
@@ -85,7 +95,7 @@ async def _run_child(settings: ProxySettings, command: Sequence[str], env: Mappi
             await serving
     for line in opened.report():
         tell(line)
-    return code
+    return code, opened.unplayed()
 
 
 async def _child(command: Sequence[str], env: Mapping[str, str]) -> int:

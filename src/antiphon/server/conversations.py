@@ -8,6 +8,7 @@ from antiphon.clock import Ids
 from antiphon.rendering.listing import listed, with_ids
 from antiphon.server.app import route
 from antiphon.server.exchange import Exchange
+from antiphon.server.profiles import Profiles
 from antiphon.store.base import Store
 from antiphon.store.references import resolved
 from antiphon.wire.conversations import (
@@ -18,6 +19,7 @@ from antiphon.wire.conversations import (
 )
 from antiphon.wire.lists import IncludeQuery, ListQuery, decode_query, item_list
 from antiphon.wire.responses import Item
+from antiphon.wire.sealed import opened
 
 _ONE = "/v1/conversations/{conversation_id}"
 _ITEMS = f"{_ONE}/items"
@@ -27,10 +29,11 @@ _ITEM = f"{_ITEMS}/{{item_id}}"
 class Conversations:
     """The routes under ``/v1/conversations``."""
 
-    def __init__(self, store: Store, ids: Ids) -> None:
+    def __init__(self, store: Store, ids: Ids, *, profiles: Profiles | None = None) -> None:
         self._store = store
         self._conversations = store.conversations
         self._ids = ids
+        self._profiles = profiles or Profiles()
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -95,6 +98,7 @@ class Conversations:
 
     async def _prepared(self, exchange: Exchange, items: list[Item]) -> list[Item]:
         """What is to be stored: with ids, and items themselves in the place of references."""
+        items = opened(items, self._profiles.sealer(exchange.owner), param="items")
         whole = await resolved(self._store, exchange.owner, items, param="items")
         return with_ids(whole, lambda prefix, _: self._ids.new(prefix))
 

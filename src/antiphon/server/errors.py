@@ -102,6 +102,20 @@ def error_body(message: str, *, type: str, param: str | None = None, code: str |
     return msgspec.json.encode({"error": {"message": message, "type": type, "param": param, "code": code}})
 
 
+def unknown_previous(error: errors.NotFound) -> AntiphonError:
+    """What is raised where a run cannot begin because something is not found.
+
+    Of a previous response, with OpenAI's status and code: it is the request that is wrong, its URL is not.
+    """
+    if error.kind != "response":
+        return error
+    return errors.InvalidRequest(
+        f"Previous response with id {error.id!r} not found.",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
+
+
 def from_exception(error: AntiphonError, *, forward_auth: bool = False) -> HttpError:
     """How an error of ours is answered."""
     answer = _answer(type(error), getattr(error, "status", None), forward_auth=forward_auth)

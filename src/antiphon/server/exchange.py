@@ -6,7 +6,7 @@ chunk is one ASGI message, with nothing between the handler and the server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 import msgspec
@@ -102,14 +102,13 @@ class Exchange:
         """A named part of the path."""
         return str(self._scope["path_params"][name])
 
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """All headers of the request, names in lower case."""
-        return list(self._scope["headers"])
-
     def header(self, name: bytes) -> str | None:
         """The first value of a header, or None; ``name`` in lower case."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
+
+    def headers(self) -> Iterator[tuple[str, str]]:
+        """All headers, names in lower case."""
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._scope["headers"])
 
     async def body(self, *, encoded: bool = False) -> bytes:
         """The request's body, whole; ``encoded`` allows one that is compressed, which comes as it is.

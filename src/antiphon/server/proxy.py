@@ -69,7 +69,9 @@ class Proxy:
         self._running.add(task)
         try:
             if scope["type"] == "http":
-                exchange = Exchange(scope, receive, send, id=self._ids.new("req"), max_body_bytes=MAX_BODY_BYTES)
+                exchange = Exchange(
+                    scope, receive, send, id=self._ids.new("req"), max_body_bytes=MAX_BODY_BYTES, clock=self._clock
+                )
                 await self._answer(exchange)
             elif scope["type"] == "websocket":
                 await self._connect(scope, receive, send)
@@ -90,7 +92,6 @@ class Proxy:
     # --- HTTP --------------------------------------------------------------------------------
 
     async def _answer(self, exchange: Exchange) -> None:
-        began_s = self._clock.monotonic_s()
         status = CLIENT_GONE_STATUS
         try:
             with contextlib.suppress(ClientGone):
@@ -98,9 +99,10 @@ class Proxy:
                     await self._tell(exchange, error)
                 status = exchange.status or INTERNAL.status
         finally:
-            took_ms = (self._clock.monotonic_s() - began_s) * 1000
             failed = f" error={exchange.error_code}" if exchange.error_code else ""
-            _access_log.info("%s %s %d %.0f ms%s", exchange.method, exchange.path, status, took_ms, failed)
+            _access_log.info(
+                "%s %s %d %.0f ms%s", exchange.method, exchange.path, status, exchange.age_s * 1000, failed
+            )
 
     async def _attempt(self, exchange: Exchange) -> HttpError | None:
         """Relay the exchange; return what it failed of."""
@@ -109,7 +111,7 @@ class Proxy:
             request = HttpRequest(
                 method=exchange.method,
                 url=self._upstreams.url(exchange.header(b"host") or "", _target(exchange)),
-                headers=_passed(_text(exchange.headers), _NOT_SENT),
+                headers=_passed(tuple(exchange.headers()), _NOT_SENT),
                 body=body,
                 interaction=self._ids.new("int"),
             )

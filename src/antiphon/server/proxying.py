@@ -45,13 +45,16 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     match: Literal["body", "order"] = "body"
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
+    """A proxy; once it is closed, ``report`` gives what there is to say, ``unplayed`` what nobody asked for."""
+
     proxy: Proxy
     report: Callable[[], list[str]]
+    unplayed: Callable[[], list[int]]
 
 
 @asynccontextmanager
-async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> AsyncIterator[_Opened]:
+async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> AsyncIterator[Opened]:
     """The proxy these settings describe, and what to say of the cassette once all is done; closed with the block.
 
     Raises:
@@ -65,15 +68,15 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
         report: Callable[[], list[str]] = list
         if settings.mode == "replay":
             assert player is not None
-            transport, report = player, lambda: unplayed(player, kept)
+            transport, report = player, lambda: _unplayed_lines(kept, _unplayed(player, kept))
         else:
             transport = HttpTransport(raw=True)
             if settings.mode != "live":
-                transport, report = _recording(settings, transport, upstreams, player, clock)
+                transport = _recording(settings, transport, upstreams, player, clock, say)
         stack.push_async_callback(transport.close)
         proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
         stack.push_async_callback(proxy.close)
-        yield _Opened(proxy, report)
+        yield Opened(proxy, report, lambda: _unplayed(player, kept) if player else [])
 
 
 def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, list[Interaction]]:
@@ -83,11 +86,12 @@ def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, li
         return None, []
     kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
 
-    tell_line: Say = say or (lambda line: _log.info("%s", line))
+    numbers = {id(each): index for index, each in enumerate(kept)}
+    tell_line = say or _log.info
 
     def tell(interaction: Interaction, differences: Sequence[object]) -> None:
         for difference in differences:
-            tell_line(f"replay: interaction {_index(kept, interaction)}: {difference}")
+            tell_line(f"replay: interaction {numbers[id(interaction)]}: {difference}")
 
     player = Player(
         kept,
@@ -109,36 +113,39 @@ def _remedy(settings: ProxySettings, kept: Sequence[Interaction]) -> str:
 
 
 def _recording(
-    settings: ProxySettings, live: HttpTransport, upstreams: Upstreams, player: Player | None, clock: SystemClock
-) -> tuple[SocketTransport, Callable[[], list[str]]]:
+    settings: ProxySettings,
+    live: HttpTransport,
+    upstreams: Upstreams,
+    player: Player | None,
+    clock: SystemClock,
+    say: Say | None,
+) -> SocketTransport:
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
     if settings.mode == "refresh":
-        refresh = Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
-        return refresh, lambda: [str(each) for each in refresh.drifts]
+        return Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url), tell=say or _log.info)
     try:
         recorder = Recorder(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
-    return (Auto(player, recorder) if player else recorder), list
+    return Auto(player, recorder) if player else recorder
 
 
 def _is_missing(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
-def unplayed(player: Player, kept: Sequence[Interaction]) -> list[str]:
-    """In a line each, what was never asked for."""
-    left = player.unplayed
-    lines = [f"replay: interaction {_index(kept, each)} was never asked for: {_named(each)}" for each in left]
-    if len(lines) > _MAX_NAMED:
-        lines[_MAX_NAMED:] = [f"replay: and {len(lines) - _MAX_NAMED} more were never asked for"]
+def _unplayed(player: Player, kept: Sequence[Interaction]) -> list[int]:
+    left = {id(each) for each in player.unplayed}
+    return [index for index, each in enumerate(kept) if id(each) in left]
+
+
+def _unplayed_lines(kept: Sequence[Interaction], left: list[int]) -> list[str]:
+    lines = [f"replay: interaction {index} was never asked for: {_named(kept[index])}" for index in left[:_MAX_NAMED]]
+    if len(left) > _MAX_NAMED:
+        lines.append(f"replay: {len(left) - _MAX_NAMED} more were never asked for")
     return lines
-
-
-def _index(kept: Sequence[Interaction], interaction: Interaction) -> int:
-    return next(index for index, each in enumerate(kept) if each is interaction)
 
 
 def _named(interaction: Interaction) -> str:

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
 from starlette.routing import Route
 
-from antiphon.agent.runner import Runner
+from antiphon.agent.formats import wanted_format
+from antiphon.agent.runner import Runner, Shown
+from antiphon.config import UnsupportedTools
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
 from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
-from antiphon.server.errors import from_failed_run
+from antiphon.server.errors import from_failed_run, unknown_previous
 from antiphon.server.exchange import Exchange
+from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
 from antiphon.wire.lists import ListQuery, decode_query, item_list
-from antiphon.wire.responses import CreateResponse, decode_request
-
-# Parameters the API has and this server does not serve yet. To drop them silently would be to answer another question.
-_NOT_SERVED = ("prompt", "context_management", "moderation")
+from antiphon.wire.parameters import refuse_unserved
+from antiphon.wire.responses import CreateResponse, RetrieveQuery, decode_request, input_items
+from antiphon.wire.sealed import Sealer, opened
 
 
 class Responses:
-    """The routes under ``/v1/responses``. ``forward_auth`` gives the client's key to the upstream."""
+    """The routes under ``/v1/responses``.
 
-    def __init__(self, runner: Runner, store: Store, *, forward_auth: bool = False) -> None:
+    ``forward_auth`` gives the client's key to the upstream. ``unsupported_tools`` says what becomes of hosted tools
+    that nothing here can run.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        store: Store,
+        *,
+        forward_auth: bool = False,
+        profiles: Profiles | None = None,
+        unsupported_tools: UnsupportedTools = "drop",
+    ) -> None:
         self._runner = runner
         self._store = store
         self._forward_auth = forward_auth
+        self._profiles = profiles or Profiles()
+        self._unsupported_tools = unsupported_tools
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -38,28 +54,56 @@ class Responses:
             route("POST", "/v1/responses", self.create),
             route("GET", "/v1/responses/{response_id}", self.retrieve),
             route("DELETE", "/v1/responses/{response_id}", self.delete),
+            route("POST", "/v1/responses/{response_id}/cancel", self.cancel),
             route("GET", "/v1/responses/{response_id}/input_items", self.list_input_items),
         ]
 
     async def create(self, exchange: Exchange) -> None:
         """``POST /v1/responses``. Streamed or not, it is the same run; what is not streamed is folded."""
         request = decode_request(await exchange.body())
-        _refuse_what_is_not_served(request)
-        await while_connected(exchange, self._run(exchange, request))
+        shown = self._profiles.shown(exchange)
+        self._admit(exchange, request, shown)
+        work = self._run_in_background if request.background else self._run
+        await while_connected(exchange, work(exchange, request, shown))
+
+    def _admit(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        """Refuse what is not served; open what was sealed for this owner."""
+        items = input_items(request)
+        refuse_unserved(request, items, profile=shown.profile, unsupported_tools=self._unsupported_tools)
+        wanted_format(request)
+        request.input = opened(items, self._sealer(exchange))
+
+    def _sealer(self, exchange: Exchange) -> Sealer | None:
+        return self._profiles.sealer(exchange.owner)
 
     async def retrieve(self, exchange: Exchange) -> None:
-        """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable."""
-        if exchange.query:
-            # include, stream, starting_after … Each would change the answer.
-            name = exchange.query.partition(b"=")[0].decode("latin-1").removesuffix("[]")
-            raise InvalidRequest(f"The query parameter {name!r} is not supported here yet.", param=name)
-        events = await self._store.events(exchange.owner, exchange.parameter("response_id"))
-        await exchange.respond_json(response_object(events))
+        """``GET /v1/responses/{id}``: the journal, rendered again; of a run still going, as far as it is durable.
+
+        With ``stream=true``: the same stream as the first time, from the event after ``starting_after`` on.
+        """
+        asked = decode_query(exchange.query, RetrieveQuery)
+        if asked.include:
+            raise InvalidRequest("The query parameter 'include' is not supported here yet.", param="include")
+        response_id = exchange.parameter("response_id")
+        if asked.stream:
+            await exchange.body()  # there is none; what comes after it tells when the client leaves
+            skip = 0 if asked.starting_after is None else asked.starting_after + 1
+            await while_connected(exchange, self._follow(exchange, response_id, skip=skip))
+        elif asked.starting_after is not None:
+            raise InvalidRequest("'starting_after' needs 'stream=true'.", param="starting_after")
+        else:
+            events = await self._store.events(exchange.owner, response_id)
+            await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
+
+    async def cancel(self, exchange: Exchange) -> None:
+        """``POST /v1/responses/{id}/cancel``: the response as it ended, by this or before."""
+        events = await self._runner.cancel(exchange.owner, exchange.parameter("response_id"))
+        await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def delete(self, exchange: Exchange) -> None:
-        """``DELETE /v1/responses/{id}``."""
+        """``DELETE /v1/responses/{id}``; one that is made in the background is cancelled first."""
         response_id = exchange.parameter("response_id")
-        await self._store.delete(exchange.owner, response_id)
+        await self._runner.delete(exchange.owner, response_id)
         await exchange.respond_json({"id": response_id, "object": "response", "deleted": True})
 
     async def list_input_items(self, exchange: Exchange) -> None:
@@ -68,54 +112,78 @@ class Responses:
         page = await self._store.input_items(exchange.owner, exchange.parameter("response_id"), query)
         await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
 
-    async def _run(self, exchange: Exchange, request: CreateResponse) -> None:
+    async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        sealer = self._sealer(exchange)
         authorization = exchange.header(b"authorization") if self._forward_auth else None
-        async with aclosing(self._runner.run(exchange.owner, request, authorization=authorization)) as batches:
-            try:
+        running = self._runner.run(exchange.owner, request, authorization=authorization, shown=shown)
+        async with aclosing(running) as batches:
+            with _parent_found():
                 first = await anext(batches)
-            except NotFound as error:
-                if error.kind != "response":
-                    raise
-                # OpenAI's status and code: it is the request that is wrong, its URL is not.
-                raise InvalidRequest(
-                    f"Previous response with id {error.id!r} not found.",
-                    param="previous_response_id",
-                    code="previous_response_not_found",
-                ) from error
             last = first[-1]
             if isinstance(last, RunFinished) and last.status == "failed":
                 await exchange.respond_error(from_failed_run(last.error, forward_auth=self._forward_auth))
             elif request.stream:
-                async with aclosing(_rendered(first, batches, exchange.mark_first_event)) as frames:
+                async with aclosing(_rendered(first, batches, sealer, exchange.mark_first_event)) as frames:
                     await stream(exchange, frames)
             else:
                 events = [*first]
                 async for batch in batches:
                     events += batch
-                await exchange.respond_json(response_object(events))
+                await exchange.respond_json(response_object(events, sealer=sealer))
+
+    async def _run_in_background(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
+        authorization = exchange.header(b"authorization") if self._forward_auth else None
+        with _parent_found():
+            started = await self._runner.start(exchange.owner, request, authorization=authorization, shown=shown)
+        if request.stream:
+            await self._follow(exchange, started.run)
+        else:
+            await exchange.respond_json(response_object([started]))
+
+    async def _follow(self, exchange: Exchange, response_id: str, *, skip: int = 0) -> None:
+        async with aclosing(self._runner.follow(exchange.owner, response_id)) as batches:
+            first = await anext(batches)  # or an error, which must come before the answer begins
+            async with aclosing(
+                _rendered(first, batches, self._sealer(exchange), exchange.mark_first_event, skip=skip)
+            ) as frames:
+                await stream(exchange, frames)
 
 
 async def _rendered(
-    first: Sequence[RunEvent], following: AsyncIterator[list[RunEvent]], on_begun: Callable[[], None]
+    first: Sequence[RunEvent],
+    following: AsyncIterator[list[RunEvent]],
+    sealer: Sealer | None,
+    on_begun: Callable[[], None],
+    *,
+    skip: int = 0,
 ) -> AsyncGenerator[bytes, None]:
-    """The stream of a run, one piece of bytes for each batch; ``on_begun`` is told when the model has said something.
+    """The stream of a run, one piece of bytes for each batch, without its first ``skip`` events.
 
-    The first batch only says that an upstream took the call.
+    ``on_begun`` is told when the model has said something; the first batch only says that an upstream took the call.
     """
-    renderer = ResponsesRenderer()
-    yield sse(renderer.render(first))
+    renderer = ResponsesRenderer(sealer=sealer)
+
+    def render(batch: Sequence[RunEvent]) -> bytes:
+        nonlocal skip
+        frames = renderer.render(batch)
+        if skip:
+            frames, skip = frames[skip:], max(0, skip - len(frames))
+        data = sse(frames)
+        return data + DONE if isinstance(batch[-1], RunFinished) else data
+
+    yield render(first)
     has_begun = False
     async for batch in following:
         if not has_begun:
             has_begun = True
             on_begun()
-        data = sse(renderer.render(batch))
-        yield data + DONE if isinstance(batch[-1], RunFinished) else data
+        yield render(batch)
 
 
-def _refuse_what_is_not_served(request: CreateResponse) -> None:
-    if request.background:
-        raise InvalidRequest("Background responses are not supported yet.", param="background")
-    for name in _NOT_SERVED:
-        if getattr(request, name) is not None:
-            raise InvalidRequest(f"The parameter {name!r} is not supported yet.", param=name)
+@contextmanager
+def _parent_found() -> Iterator[None]:
+    """Say what is not found as OpenAI does."""
+    try:
+        yield
+    except NotFound as error:
+        raise unknown_previous(error) from error

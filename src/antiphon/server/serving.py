@@ -8,12 +8,13 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from antiphon.agent.loop import Tool
 from antiphon.config import Settings
 from antiphon.errors import ConfigError
 from antiphon.server.wiring import open_app
@@ -30,21 +31,32 @@ _BACKLOG = 2048
 _MAX_MESSAGE_BYTES = 512 * 1024 * 1024
 
 
-def serve(settings: Settings, *, say: Callable[[str], None], chunk_delay_s: float = 0.0) -> None:
+def serve(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    chunk_delay_s: float = 0.0,
+    tools: Mapping[str, Tool] | None = None,
+) -> None:
     """Serve until a signal ends it. ``say`` is given the line that tells where, and what a replay finds to differ.
+
+    ``chunk_delay_s`` and ``tools`` are those of `antiphon.server.wiring.open_app`.
 
     Raises:
         ConfigError, CassetteError, StoreError: it cannot start so.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(settings, say, chunk_delay_s))
+        runner.run(_serve(settings, say, chunk_delay_s, tools))
 
 
-async def _serve(settings: Settings, say: Callable[[str], None], chunk_delay_s: float) -> None:
+async def _serve(
+    settings: Settings, say: Callable[[str], None], chunk_delay_s: float, tools: Mapping[str, Tool] | None
+) -> None:
     def say_difference(line: str) -> None:
         say(f"replay: {line}")
 
-    async with open_app(settings, chunk_delay_s=chunk_delay_s, on_difference=say_difference) as app:
+    opened = open_app(settings, chunk_delay_s=chunk_delay_s, on_difference=say_difference, tools=tools)
+    async with opened as app:
         sockets = listen(settings.host, settings.port)
         # uvicorn, once done, raises the signal that ended it again; what is closed after it must not feel that.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -152,6 +164,10 @@ def _ready_line(settings: Settings, port: int) -> str:
         what = "upstream " + ", ".join(each.base_url for each in settings.upstreams.values())
     if settings.record is not None:
         what += f", recording to {settings.record}"
+    if settings.auto is not None:
+        what += f", replaying {settings.auto} and recording what is missing"
+    if settings.refresh is not None:
+        what += f", refreshing {settings.refresh}"
     return f"Antiphon listens on http://{host}:{port} ({what}; data in {settings.data_dir})"
 
 

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import msgspec
 
-from antiphon.agent.loop import Target
+from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
-from antiphon.clock import Clock, RandomIds, SystemClock
-from antiphon.config import Settings, dialect_of, route
+from antiphon.cassettes.modes import Auto
+from antiphon.cassettes.refreshing import Refresh
+from antiphon.clock import Clock, Ids, RandomIds, SystemClock
+from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
+from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.passthrough import Passthrough
+from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
+from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
-
-_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, chunk_delay_s: float = 0.0, on_difference: Callable[[str], None] | None = None
+    settings: Settings,
+    *,
+    chunk_delay_s: float = 0.0,
+    on_difference: Callable[[str], None] | None = None,
+    tools: Mapping[str, Tool] | None = None,
 ) -> AsyncIterator[App]:
     """The application these settings describe; closed with the block, and everything it opened with it.
 
     ``on_difference`` is told, in a line each, how requests differ from those of a cassette replayed in order.
-    ``chunk_delay_s`` paces recordings that hold no timing.
+    ``chunk_delay_s`` paces recordings that hold no timing. ``tools`` are run by this process when a model calls them.
 
     Raises:
         ConfigError, CassetteError, StoreError: it cannot be opened so.
@@ -62,6 +70,7 @@ async def open_app(
                 api_key=each.api_key,
                 headers=each.headers,
                 dialect_of=partial(dialect_of, settings, each.name),
+                max_event_bytes=settings.limits.max_event_bytes,
             )
             for each in settings.upstreams.values()
         }
@@ -73,20 +82,43 @@ async def open_app(
             clock=clock,
             ids=ids,
             limits=_limits(settings),
+            tools=tools,
+            max_background_runs=settings.limits.max_background_runs,
+            on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
         )
-        if interrupted := await runner.recover():
-            _log.warning("%d responses were cut off when the server last stopped; they are failed now", interrupted)
+        stack.push_async_callback(runner.close)
+        runner.begin_recovery()
         named = {alias: each.upstream for alias, each in settings.models.items()}
         named |= dict.fromkeys(_recorded_models(recording), "recording")
         asked = [] if settings.replay else list(providers.values())
+        forward_auth = settings.forward_auth
+        passthrough = Passthrough(
+            resolve,
+            next(iter(providers.values())),
+            ids,
+            forward_auth=forward_auth,
+            on_call=metrics.call_passed_on,
+        )
+        chat = Chat(runner, passthrough, resolve, repair_of=partial(_repair, settings), forward_auth=forward_auth)
+        profiles = _profiles(settings, ids)
+        responses = Responses(
+            runner,
+            store,
+            forward_auth=forward_auth,
+            profiles=profiles,
+            unsupported_tools=settings.unsupported_tools,
+        )
         app = App(
             [
-                *Responses(runner, store, forward_auth=settings.forward_auth).routes(),
-                *Chat(resolve, ids, forward_auth=settings.forward_auth, on_call=metrics.call_passed_on).routes(),
-                *Conversations(store, ids).routes(),
+                *responses.routes(),
+                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+                *StoredChats(store).routes(),
+                *chat.routes(),
+                *Conversations(store, ids, profiles=profiles).routes(),
                 *Models(asked, resolve, clock, named=named).routes(),
                 *metrics.routes(),
+                *passthrough.routes(),
             ],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
@@ -124,14 +156,21 @@ def _live(settings: Settings, clock: Clock) -> Transport:
             for each in settings.upstreams.values()
         }
     )
-    if settings.record is None:
+    path = settings.record or settings.auto or settings.refresh
+    if path is None:
         return upstreams
+    scrub = Scrubber([upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key])
     try:
-        settings.record.parent.mkdir(parents=True, exist_ok=True)
-        keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
-        return Recorder(upstreams, settings.record, clock=clock, scrub=Scrubber(keys))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if settings.refresh is not None:
+            return Refresh(upstreams, path, clock=clock, scrub=scrub)
+        recorder = Recorder(upstreams, path, clock=clock, scrub=scrub)
     except OSError as error:
-        raise ConfigError(f"Cannot record to {settings.record}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
+    if settings.auto is None:
+        return recorder
+    kept = list(read(path)) if path.exists() and path.stat().st_size else []
+    return Auto(Player(kept, match=settings.match, name=str(path)), recorder)
 
 
 def _player(
@@ -168,12 +207,28 @@ def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Call
     return resolve
 
 
+def _profiles(settings: Settings, ids: Ids) -> Profiles:
+    keyring = open_keyring(settings.seal_keys, settings.data_dir, new_secret=ids.new("seal") + ids.new(""))
+    default = OwnerSettings(profile=settings.profile, reasoning_events=settings.reasoning_events)
+    return Profiles(default, owners=settings.owners, keyring=keyring)
+
+
+def _repair(settings: Settings, target: Target) -> Repair:
+    """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
+    name = target.provider.name
+    wanted = settings.upstreams[name].repair or settings.repair
+    if wanted == "auto" and dialect_of(settings, name, target.model).needs_repair:
+        return "always"
+    return wanted
+
+
 def _limits(settings: Settings) -> Limits:
     limits = settings.limits
     return Limits(
         max_turns=limits.max_turns,
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
+        max_format_retries=limits.max_format_retries,
         timeout_s=limits.timeout_s,
     )
 

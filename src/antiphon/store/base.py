@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.wire.conversations import Conversation
-from antiphon.wire.lists import ListQuery
+from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
 
 
@@ -25,6 +25,21 @@ class UnfinishedRun(msgspec.Struct, frozen=True):
 
     owner: str
     run: str
+    api: Api = "responses"
+
+
+class StoredChat(msgspec.Struct, frozen=True):
+    """A chat completion that was stored: its journal, and what the client has written on it since."""
+
+    events: list[RunEvent]
+    metadata: dict[str, str]
+
+
+class ChatPage(NamedTuple):
+    """A part of a list of chat completions; ``has_more`` says whether the list goes on."""
+
+    chats: list[StoredChat]
+    has_more: bool
 
 
 class ConversationHistory(NamedTuple):
@@ -43,7 +58,10 @@ class ItemPage(NamedTuple):
 
 
 class Store(Protocol):
-    """Durable memory of runs, and of conversations beside them."""
+    """Durable memory of runs, and of conversations beside them.
+
+    A run of one API is not there for the other: ``api`` says whose runs are meant.
+    """
 
     @property
     def conversations(self) -> Conversations:
@@ -68,8 +86,10 @@ class Store(Protocol):
         """
         ...
 
-    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """Write the next events of a run as one segment, durably, before this returns.
+
+        Segments that begin at the event numbered ``merge_from`` (from 0) or after it become one with it.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
@@ -92,7 +112,7 @@ class Store(Protocol):
         """
         ...
 
-    async def events(self, owner: str, run: str) -> list[RunEvent]:
+    async def events(self, owner: str, run: str, *, api: Api = "responses") -> list[RunEvent]:
         """The journal of a run, whole.
 
         Raises:
@@ -113,6 +133,15 @@ class Store(Protocol):
         """
         ...
 
+    async def context(self, owner: str, run: str) -> list[Item]:
+        """What the model saw first of a run that has not ended: what came before it (see `history`), and its own input.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: the run has ended.
+        """
+        ...
+
     async def input_items(self, owner: str, run: str, query: ListQuery) -> ItemPage:
         """A page of a run's own input.
 
@@ -128,7 +157,7 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, owner: str, run: str) -> None:
+    async def delete(self, owner: str, run: str, *, api: Api = "responses") -> None:
         """Forget a run: its journal goes at once.
 
         Its items stay only as long as a later run builds on them; those that a conversation shows stay with that.
@@ -136,6 +165,30 @@ class Store(Protocol):
         Raises:
             NotFound: no such run for this owner, or it was deleted before.
             Conflict: the run has not ended.
+        """
+        ...
+
+    async def chat(self, owner: str, run: str) -> StoredChat:
+        """One stored chat completion.
+
+        Raises:
+            NotFound: no such chat completion for this owner, it was deleted, or it has no answer (yet).
+        """
+        ...
+
+    async def chats(self, owner: str, query: ChatListQuery) -> ChatPage:
+        """A page of the stored chat completions that have an answer, in order of arrival.
+
+        Raises:
+            NotFound: there is no chat completion of this owner to begin the page after.
+        """
+        ...
+
+    async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
+        """Write on a stored chat completion, over what was written there.
+
+        Raises:
+            NotFound: no such chat completion for this owner, or it was deleted.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.errors import NotFound
+from antiphon.rendering.items import is_abandoned
 from antiphon.store import queries
 from antiphon.store.base import ItemPage
 from antiphon.wire.lists import ListQuery
@@ -48,10 +49,14 @@ def for_the_model(rows: Iterable[Sequence[Any]]) -> list[Item]:
 def counts(status: str | None, direction: str | None, kind: str | None, item: Item) -> bool:
     """Whether an item belongs in a model's input; ``status`` is that of its run.
 
-    Output that a crash or a cancel cut off does not. Text that ran into the token limit does (the next request may say
-    "go on"), a call never: nobody may answer half a call.
+    Output that a crash or a cancel cut off does not, nor what was asked again after it. Text that ran into the token
+    limit does (the next request may say "go on"), a call never: nobody may answer half a call.
     """
-    if direction != "output" or item.get("status") != "incomplete":
+    if direction != "output":
+        return True
+    if is_abandoned(item):
+        return False
+    if item.get("status") != "incomplete":
         return True
     return status == "incomplete" and kind in ("message", "reasoning")
 

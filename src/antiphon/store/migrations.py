@@ -99,9 +99,15 @@ def create_conversations(connection: sqlite3.Connection) -> None:
             FOREIGN KEY (owner, conversation) REFERENCES conversations (owner, conversation) ON DELETE CASCADE
         )"""
     )
+    # Input items had no ids of ours before.
+    connection.execute(
+        """UPDATE items_of_runs SET item_id = 'item_' || replace(run, 'resp_', '') || printf('i%04x', position)
+        WHERE item_id IS NULL"""
+    )
     connection.execute(
         """INSERT INTO items (owner, run, direction, position, item_id, type, data)
-        SELECT owner, run, direction, position, item_id, type, data FROM items_of_runs ORDER BY rowid"""
+        SELECT owner, run, direction, position, item_id, type, json_set(data, '$.id', item_id)
+        FROM items_of_runs ORDER BY rowid"""
     )
     connection.execute("DROP TABLE items_of_runs")
     connection.execute("CREATE INDEX items_by_id ON items (owner, item_id)")
@@ -127,7 +133,15 @@ def create_conversations(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX runs_by_conversation ON runs (owner, conversation) WHERE conversation IS NOT NULL")
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments, create_conversations)
+def add_api_to_runs(connection: sqlite3.Connection) -> None:
+    """Which API a run was asked for by, and what stored chat completions are listed by."""
+    connection.execute("ALTER TABLE runs ADD COLUMN api TEXT NOT NULL DEFAULT 'responses'")
+    connection.execute("ALTER TABLE runs ADD COLUMN model TEXT")
+    connection.execute("ALTER TABLE runs ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'")  # as JSON
+    connection.execute("CREATE INDEX runs_of_chats ON runs (owner, number) WHERE api = 'chat'")
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_runs, create_items, create_segments, create_conversations, add_api_to_runs)
 
 
 def migrate(connection: sqlite3.Connection, now_s: float, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 # One run, deleted or not, with what decides whether it may be read, continued or deleted.
 FIND_RUN = """
-SELECT parent, status, deleted_at_s, conversation
+SELECT parent, status, deleted_at_s, conversation, api
 FROM runs
 WHERE owner = :owner AND run = :run
 """
 
 # A run that has just begun; arrives last.
 INSERT_RUN = """
-INSERT INTO runs (owner, run, parent, status, created_at_s, conversation, conversation_end)
-VALUES (:owner, :run, :parent, 'in_progress', :created_at_s, :conversation, :conversation_end)
+INSERT INTO runs (
+    owner, run, parent, status, created_at_s, conversation, conversation_end, api, model, metadata
+)
+VALUES (
+    :owner, :run, :parent, 'in_progress', :created_at_s, :conversation, :conversation_end, :api, :model, :metadata
+)
 """
 
 # A run has ended; its status is final.
@@ -20,6 +24,39 @@ FINISH_RUN = """
 UPDATE runs SET status = :status, finished_at_s = :finished_at_s
 WHERE owner = :owner AND run = :run
 """
+
+# What the client has written on a run.
+METADATA = """
+SELECT metadata
+FROM runs
+WHERE owner = :owner AND run = :run
+"""
+
+# The client writes something else on it.
+SET_METADATA = """
+UPDATE runs SET metadata = :metadata
+WHERE owner = :owner AND run = :run
+"""
+
+# Chat completions that came to an end, and are not deleted: those beyond the run :after, of the model :model, with all
+# of the metadata :metadata. What is null does not count.
+_CHATS = """
+SELECT run, metadata
+FROM runs
+WHERE owner = :owner AND api = 'chat' AND deleted_at_s IS NULL AND status IN ('completed', 'incomplete')
+    AND (:after IS NULL OR number {beyond} (SELECT number FROM runs WHERE owner = :owner AND run = :after))
+    AND (:model IS NULL OR model = :model)
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:metadata) AS wanted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(runs.metadata) AS had WHERE had.key = wanted.key AND had.value = wanted.value
+        )
+    )
+ORDER BY number {order}
+LIMIT :limit
+"""
+CHATS_OLDEST_FIRST = _CHATS.format(beyond=">", order="ASC")
+CHATS_NEWEST_FIRST = _CHATS.format(beyond="<", order="DESC")
 
 # Nobody may see the run again; its items may still be part of another's history.
 MARK_RUN_DELETED = """
@@ -40,7 +77,7 @@ WHERE owner = :owner AND run = :run
 
 # What a restart has to settle. Of all owners, oldest first.
 UNFINISHED_RUNS = """
-SELECT owner, run
+SELECT owner, run, api
 FROM runs
 WHERE status = 'in_progress'
 ORDER BY number
@@ -134,6 +171,20 @@ SELECT last_seq, blob
 FROM segments
 WHERE owner = :owner AND run = :run
 ORDER BY first_seq
+"""
+
+# The segments of a run that begin at an event or after it, in order, with how many events each has.
+SEGMENTS_FROM = """
+SELECT last_seq - first_seq + 1, blob
+FROM segments
+WHERE owner = :owner AND run = :run AND first_seq >= :seq
+ORDER BY first_seq
+"""
+
+# The same segments: they are being merged.
+DELETE_SEGMENTS_FROM = """
+DELETE FROM segments
+WHERE owner = :owner AND run = :run AND first_seq >= :seq
 """
 
 # All segments of a run: it is deleted, or they are being merged.

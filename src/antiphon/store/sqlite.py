@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +16,17 @@ import msgspec
 
 from antiphon.clock import Clock
 from antiphon.errors import Conflict, NotFound, StoreError
-from antiphon.events import RunEvent, RunFinished, RunStarted
+from antiphon.events import Api, RunEvent, RunFinished, RunStarted
 from antiphon.store import queries, segments
-from antiphon.store.base import ConversationHistory, ItemPage, UnfinishedRun
+from antiphon.store.base import ChatPage, ConversationHistory, ItemPage, StoredChat, UnfinishedRun
 from antiphon.store.conversations import SqliteConversations, append_run, require_new_items
 from antiphon.store.database import Database, Synchronous
 from antiphon.store.items import counts, for_the_model, insert_run_items, prune, read_page
-from antiphon.wire.lists import ListQuery
+from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
 
+# What a client calls a run of each API.
+_KINDS: dict[Api, str] = {"responses": "response", "chat": "chat completion"}
 # What ends so is part of its conversation; what ends otherwise may be asked again.
 _ADDED_TO_CONVERSATION = ("completed", "incomplete")
 
@@ -34,6 +36,7 @@ class _Run(NamedTuple):
     status: str
     deleted_at_s: int | None
     conversation: str | None
+    api: str
 
     @property
     def is_going(self) -> bool:
@@ -83,6 +86,9 @@ class SqliteStore:
                 "created_at_s": started.created_at_s,
                 "conversation": conversation and conversation.conversation,
                 "conversation_end": conversation and conversation.end,
+                "api": started.api,
+                "model": started.model,
+                "metadata": msgspec.json.encode(started.request.get("metadata") or {}).decode(),
             }
             db.execute(queries.INSERT_RUN, {**key, **row})
             db.execute(queries.APPEND_SEGMENT, {**key, "count": 1, "blob": segments.pack([started])})
@@ -90,13 +96,19 @@ class SqliteStore:
 
         await self._database.transact(write)
 
-    async def append(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+    async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """See `Store.append`."""
 
         def write(db: sqlite3.Connection) -> None:
             _require_going(db, owner, run)
-            blob = segments.pack(events)
-            db.execute(queries.APPEND_SEGMENT, {"owner": owner, "run": run, "count": len(events), "blob": blob})
+            merged: list[tuple[int, bytes]] = []
+            if merge_from is not None:
+                late = {"owner": owner, "run": run, "seq": merge_from}
+                merged = db.execute(queries.SEGMENTS_FROM, late).fetchall()
+                db.execute(queries.DELETE_SEGMENTS_FROM, late)
+            blob = segments.pack(events, after=[blob for _, blob in merged], run=run)
+            count = sum(count for count, _ in merged) + len(events)
+            db.execute(queries.APPEND_SEGMENT, {"owner": owner, "run": run, "count": count, "blob": blob})
 
         if events:
             await self._database.transact(write)
@@ -124,11 +136,11 @@ class SqliteStore:
 
         await self._database.transact(write)
 
-    async def events(self, owner: str, run: str) -> list[RunEvent]:
+    async def events(self, owner: str, run: str, *, api: Api = "responses") -> list[RunEvent]:
         """See `Store.events`."""
 
         def read(db: sqlite3.Connection) -> list[bytes]:
-            _visible(db, owner, run)
+            _visible(db, owner, run, api)
             return [blob for _, blob in db.execute(queries.SEGMENTS, {"owner": owner, "run": run})]
 
         blobs = await self._database.transact(read)
@@ -140,6 +152,16 @@ class SqliteStore:
         def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
             if _visible(db, owner, run).is_going:
                 raise Conflict(f"Run {run!r} has not ended: it cannot be continued yet.")
+            return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
+
+        return for_the_model(await self._database.transact(read))
+
+    async def context(self, owner: str, run: str) -> list[Item]:
+        """See `Store.context`."""
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+            if not _visible(db, owner, run).is_going:
+                raise Conflict(f"Run {run!r} has ended: its items are in its history.")
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
         return for_the_model(await self._database.transact(read))
@@ -161,11 +183,55 @@ class SqliteStore:
         found = [(row, msgspec.json.decode(row[3], type=Item)) for row in rows]
         return {item_id: item for (status, side, kind, _, item_id), item in found if counts(status, side, kind, item)}
 
-    async def delete(self, owner: str, run: str) -> None:
+    async def chat(self, owner: str, run: str) -> StoredChat:
+        """See `Store.chat`."""
+
+        def read(db: sqlite3.Connection) -> tuple[str, list[bytes]]:
+            if _visible(db, owner, run, "chat").status not in ("completed", "incomplete"):
+                raise NotFound(_KINDS["chat"], run)
+            key = {"owner": owner, "run": run}
+            [metadata] = db.execute(queries.METADATA, key).fetchone()
+            return metadata, [blob for _, blob in db.execute(queries.SEGMENTS, key)]
+
+        return _stored_chat(run, *await self._database.transact(read))
+
+    async def chats(self, owner: str, query: ChatListQuery) -> ChatPage:
+        """See `Store.chats`."""
+        asked = {
+            "owner": owner,
+            "after": query.after,
+            "limit": query.limit + 1,
+            "model": query.model,
+            "metadata": msgspec.json.encode(query.metadata).decode(),
+        }
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, str, list[bytes]]]:
+            if query.after is not None:
+                _visible(db, owner, query.after, "chat")
+            page = queries.CHATS_NEWEST_FIRST if query.order == "desc" else queries.CHATS_OLDEST_FIRST
+            return [
+                (run, metadata, [blob for _, blob in db.execute(queries.SEGMENTS, {"owner": owner, "run": run})])
+                for run, metadata in db.execute(page, asked).fetchall()
+            ]
+
+        found = [_stored_chat(*row) for row in await self._database.transact(read)]
+        return ChatPage(found[: query.limit], len(found) > query.limit)
+
+    async def set_metadata(self, owner: str, run: str, metadata: Mapping[str, str]) -> None:
+        """See `Store.set_metadata`."""
+
+        def write(db: sqlite3.Connection) -> None:
+            _visible(db, owner, run, "chat")
+            text = msgspec.json.encode(metadata).decode()
+            db.execute(queries.SET_METADATA, {"owner": owner, "run": run, "metadata": text})
+
+        await self._database.transact(write)
+
+    async def delete(self, owner: str, run: str, *, api: Api = "responses") -> None:
         """See `Store.delete`."""
 
         def write(db: sqlite3.Connection) -> None:
-            if _visible(db, owner, run).is_going:
+            if _visible(db, owner, run, api).is_going:
                 raise Conflict(f"Run {run!r} has not ended: cancel it before deleting it.")
             key = {"owner": owner, "run": run}
             db.execute(queries.DELETE_SEGMENTS, key)
@@ -178,7 +244,7 @@ class SqliteStore:
     async def unfinished(self) -> list[UnfinishedRun]:
         """See `Store.unfinished`."""
         rows = await self._database.transact(lambda db: db.execute(queries.UNFINISHED_RUNS).fetchall())
-        return [UnfinishedRun(owner, run) for owner, run in rows]
+        return [UnfinishedRun(*row) for row in rows]
 
     async def close(self) -> None:
         """See `Store.close`. Closing twice is harmless."""
@@ -190,15 +256,22 @@ def _find(db: sqlite3.Connection, owner: str, run: str) -> _Run | None:
     return _Run(*row) if row else None
 
 
-def _visible(db: sqlite3.Connection, owner: str, run: str) -> _Run:
+def _visible(db: sqlite3.Connection, owner: str, run: str, api: Api = "responses") -> _Run:
     found = _find(db, owner, run)
-    if found is None or found.deleted_at_s is not None:
-        raise NotFound("response", run)
+    if found is None or found.deleted_at_s is not None or found.api != api:
+        raise NotFound(_KINDS[api], run)
     return found
 
 
 def _require_going(db: sqlite3.Connection, owner: str, run: str) -> _Run:
-    found = _visible(db, owner, run)
+    found = _find(db, owner, run)
+    if found is None or found.deleted_at_s is not None:
+        raise NotFound("response", run)
     if not found.is_going:
         raise Conflict(f"Run {run!r} has ended: its journal takes no more events.")
     return found
+
+
+def _stored_chat(run: str, metadata: str, blobs: Sequence[bytes]) -> StoredChat:
+    events = [event for blob in blobs for event in segments.unpack(blob, run=run)]
+    return StoredChat(events, msgspec.json.decode(metadata, type=dict[str, str]))

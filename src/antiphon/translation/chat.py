@@ -13,16 +13,15 @@ from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
 from antiphon.translation.tools import choose, offer_tools
 from antiphon.wire.items import Item, PlainText
+from antiphon.wire.parameters import PARAMETERS
 from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, TextOptions
 
 # Same name, same meaning in both APIs.
 _SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 # These help an operator or a cache; an answer without them is the same answer.
-_HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
 # Settled by others (server, loop, store), or by the translation below.
-_SETTLED = frozenset(
-    {name for name in CreateResponse.__struct_fields__ if name != "raw"} | {"client_metadata", "generate", "type"}
-)
+_SETTLED = PARAMETERS.keys()
 
 
 def to_chat(
@@ -43,13 +42,13 @@ def to_chat(
     transcript = Transcript(offer, rules=rules, notes=notes, upstream=upstream)
     if request.instructions:
         transcript.add_instructions(request.instructions)
-    response_format, told = _response_format(request.text, rules, notes)
+    answer_format, told = response_format(request.text, rules, notes)
     if told:
         transcript.add_instructions(told)
     for item in items:
         transcript.add(item)
     body: dict[str, Any] = {"model": model, "messages": transcript.messages()}
-    settings = _Settings(rules, notes)
+    settings = Settings(rules, notes)
     choice = choose(request.tool_choice, offer, rules=rules, notes=notes)
     if offer.functions:
         body["tools"] = list(offer.functions.values())
@@ -57,7 +56,7 @@ def to_chat(
         parallel = request.parallel_tool_calls
         settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
     _set_sampling(settings, request)
-    settings.set("response_format", response_format)
+    settings.set("response_format", answer_format)
     _set_output(settings, request, rules)
     _disclose_unserved(request, rules, notes)
     body.update(settings.body)
@@ -72,7 +71,7 @@ def to_chat(
     )
 
 
-class _Settings:
+class Settings:
     """Parameters that the client set and the upstream takes."""
 
     def __init__(self, rules: ChatRules, notes: Notes) -> None:
@@ -90,11 +89,11 @@ class _Settings:
             self._notes.add("Q106", seen=f"{name} {value}", done="left out: this upstream refuses it")
 
 
-def _set_sampling(settings: _Settings, request: CreateResponse) -> None:
+def _set_sampling(settings: Settings, request: CreateResponse) -> None:
     for name in _SHARED:
         value, written = getattr(request, name), request.raw.get(name)
         settings.set(name, written if written == value else value)  # a 0 that was written 0 is not sent as 0.0
-    for name in _HINTS:
+    for name in HINTS:
         settings.set(name, getattr(request, name), matters=False)
     for name in sorted(EXTRA_PARAMETERS):
         settings.set(name, request.raw.get(name))
@@ -102,7 +101,7 @@ def _set_sampling(settings: _Settings, request: CreateResponse) -> None:
         settings.set("reasoning_effort", request.reasoning.effort)
 
 
-def _set_output(settings: _Settings, request: CreateResponse, rules: ChatRules) -> None:
+def _set_output(settings: Settings, request: CreateResponse, rules: ChatRules) -> None:
     if request.max_output_tokens is not None:
         settings.body[rules.max_tokens_key] = request.max_output_tokens
     if request.text is not None:
@@ -112,7 +111,7 @@ def _set_output(settings: _Settings, request: CreateResponse, rules: ChatRules) 
         settings.set("top_logprobs", request.top_logprobs)
 
 
-def _response_format(
+def response_format(
     text: TextOptions | None, rules: ChatRules, notes: Notes
 ) -> tuple[dict[str, Any] | None, str | None]:
     """The chat ``response_format``, and what the model must be told because the upstream cannot enforce it."""
@@ -142,10 +141,5 @@ def _how_to_answer(wanted: JsonObject | JsonSchema) -> str:
 
 
 def _disclose_unserved(request: CreateResponse, rules: ChatRules, notes: Notes) -> None:
-    if request.truncation == "auto":
-        notes.add("unserved_parameter", seen="truncation auto", done="ignored: a chat upstream gets the whole input")
-    for name in ("prompt", "moderation"):
-        if getattr(request, name) is not None:
-            notes.add("unserved_parameter", seen=name, done="ignored: there is nothing here that serves it")
     for name in sorted(request.raw.keys() - _SETTLED - rules.parameters - EXTRA_PARAMETERS):
         notes.add("unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know")

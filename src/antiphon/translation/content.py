@@ -24,6 +24,13 @@ def chat_parts(content: Any, rules: ChatRules, notes: Notes) -> list[ChatPart]:
     return [_chat_part(part, rules, notes) if isinstance(part, dict) else _text(str(part)) for part in content]
 
 
+def seen_parts(content: str | list[ChatPart], rules: ChatRules, notes: Notes) -> list[ChatPart]:
+    """The content of a chat message, all as it is but for what the upstream cannot see."""
+    if isinstance(content, str):
+        return [_text(content)]
+    return [_seen_part(part, rules, notes) for part in content]
+
+
 def collapsed(parts: list[ChatPart], *, joint: str = "\n") -> str | list[ChatPart]:
     """One string where all parts are text, which every server takes; else the parts."""
     if all(part["type"] == "text" for part in parts):
@@ -46,6 +53,17 @@ def _chat_part(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart
         case {"type": "input_video" | "computer_screenshot" as kind}:
             return _unseen(kind, notes)
     return _text(msgspec.json.encode(part).decode())  # a tool's output may be any list of objects
+
+
+def _seen_part(part: ChatPart, rules: ChatRules, notes: Notes) -> ChatPart:
+    match part:
+        case {"type": "refusal", "refusal": str(text)}:
+            return _text(text)
+        case {"type": "image_url"} if not rules.images:
+            return _unseen("image", notes)
+        case {"type": "file", "file": dict(file)} if not rules.files:
+            return _unseen(f"file {file.get('filename') or ''}".rstrip(), notes)
+    return part
 
 
 def _image(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:

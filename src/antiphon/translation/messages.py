@@ -13,13 +13,14 @@ import msgspec
 from msgspec import Struct
 
 from antiphon.dialects.requests import ChatRules
-from antiphon.translation.content import ChatPart, chat_parts, collapsed
+from antiphon.translation.content import ChatPart, chat_parts, collapsed, seen_parts
 from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
-from antiphon.translation.reasoning import Echo, echo_of
+from antiphon.translation.reasoning import Echo, echo_of, echo_of_message
 from antiphon.translation.roles import ChatMessage, arrange_roles
 from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
-from antiphon.wire.items import Item
+from antiphon.wire.items import PRIVATE, Item
+from antiphon.wire.sealed import summary_of
 
 _INTERRUPTED = "[The call was interrupted: there is no output.]"
 # What provider data may not replace; a residual `index` is refused by strict servers (Q36).
@@ -74,12 +75,33 @@ class Transcript:
             self._add_message(item)
         elif kind == "reasoning":
             self._add_reasoning(item)
+        elif kind == "compaction":
+            self._turn = None
+            self._entries.append({"role": "user", "content": summary_of(item)})
         elif kind in _CALLS:
             self._add_call(item, *_CALLS[kind](item))
         elif kind in _OUTPUTS:
             self._add_output(item, _OUTPUTS[kind](item))
         elif kind not in _WITHOUT_MESSAGE:
             self._notes.add("R25", seen=f"item {kind}", done="not shown to the model: chat has no form for it")
+
+    def add_message(self, message: ChatMessage) -> None:
+        """Take the next message of a chat request, instead of an item."""
+        role = message["role"]
+        if role == "tool":
+            content = message["content"]
+            output = content if isinstance(content, str) else [_input_part(part) for part in content]
+            self._add_output({"call_id": message["tool_call_id"]}, output)
+            return
+        self._turn = None
+        if role == "assistant":
+            self._entries.append(self._said_and_called(message))
+            return
+        parts = seen_parts(message["content"], self._rules, self._notes)
+        has_more = any(part.keys() - {"type", "text"} for part in parts)  # marks for a cache, say
+        named = {"name": message["name"]} if message.get("name") else {}
+        role = self._rules.developer_role if role == "developer" else role
+        self._entries.append({"role": role, **named, "content": parts if has_more else collapsed(parts)})
 
     def messages(self) -> list[ChatMessage]:
         """All chat messages, in order."""
@@ -134,6 +156,33 @@ class Transcript:
             self._turn = None
         self._turns_of_call.setdefault(call_id, []).append(turn)
 
+    def _said_and_called(self, message: ChatMessage) -> _AssistantTurn:
+        """The turn that an assistant message of a chat request is."""
+        turn = _AssistantTurn()
+        calls = message.get("tool_calls") or []
+        content = message.get("content")
+        parts = seen_parts(message.get("refusal") or "" if content is None else content, self._rules, self._notes)
+        text = "".join(part["text"] for part in parts if part["type"] == "text")
+        if any(part["type"] != "text" for part in parts):
+            self._notes.add("Q109", seen="more than text from the assistant", done="left out: chat takes text only")
+        if text or not calls:
+            turn.texts.append(text)
+        if (echo := echo_of_message(message, self._rules, self._notes)) is not None:
+            turn.reasoning.append(echo)
+        for call in calls:
+            kind = "custom" if call.get("type") == "custom" else "function"
+            named = call[kind]
+            turn.calls.append(
+                _Call(
+                    call_id=call["id"],
+                    name=self._wire_name({}, kind, named["name"]),
+                    arguments=named["arguments"] if kind == "function" else _encoded({"input": named["input"]}),
+                    provider_data={name: value for name, value in call.items() if name not in _CALL_FIELDS | {kind}},
+                )
+            )
+            self._turns_of_call.setdefault(call["id"], []).append(turn)
+        return turn
+
     def _add_output(self, item: Item, output: Any) -> None:
         call_id = _call_id(item)
         # An id may come again in a later turn (Q33): the newest turn that waits for it is meant.
@@ -159,7 +208,7 @@ class Transcript:
 
     def _provider_data(self, item: Item) -> dict[str, Any]:
         """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
-        private = item.get("antiphon")
+        private = item.get(PRIVATE)
         if not isinstance(private, dict) or not isinstance(private.get("provider_data"), dict):
             return {}
         if self._upstream not in (None, private.get("upstream")):
@@ -244,6 +293,13 @@ class Transcript:
 
     def _tool_content(self, text: str) -> str | list[ChatPart]:
         return text if self._rules.tool_content == "text" else [{"type": "text", "text": text}]
+
+
+def _input_part(part: ChatPart) -> dict[str, Any]:
+    """A part of a chat tool message as a tool's output item would have it."""
+    if part["type"] != "image_url":
+        return part
+    return {"type": "input_image", "image_url": part["image_url"]["url"], "detail": part["image_url"].get("detail")}
 
 
 def _call_id(item: Item) -> str:

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
-from antiphon.wire.items import Item
-from antiphon.wire.reasoning import Reasoning, unseal
+from antiphon.wire.items import PRIVATE, Item
+from antiphon.wire.reasoning import Reasoning
 
 # The item is in the client's hands, so the name it carries may not become any key of the message.
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
@@ -40,21 +40,27 @@ def echo_of(item: Item, rules: ChatRules, notes: Notes, *, upstream: str | None 
     return Echo(kept.field if kept.field in _FIELDS else _FIELDS[0], text, details)
 
 
+def echo_of_message(message: dict[str, Any], rules: ChatRules, notes: Notes) -> Echo | None:
+    """What of the reasoning on a client's own assistant message goes back to the upstream, or None."""
+    field = next((name for name in _FIELDS if isinstance(message.get(name), str) and message[name]), None)
+    details = message.get("reasoning_details")
+    details = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    if field is None and not details:
+        return None
+    if rules.echo_reasoning == "forbid":
+        notes.add("Q71", seen="reasoning of an earlier turn", done="not echoed: this upstream does not take it")
+        return None
+    return Echo(field or _FIELDS[0], message[field] if field else "", details if rules.echo_details else [])
+
+
 def _kept(item: Item, notes: Notes) -> Reasoning:
-    """What we wrote down when the item was made: beside it in the store, or sealed inside it."""
-    private = item.get("antiphon")
+    """What we wrote down when the item was made: beside it in the store, or taken out of its seal at the door."""
+    private = item.get(PRIVATE)
     if isinstance(private, dict):
-        try:
-            return msgspec.convert(private, Reasoning)
-        except msgspec.ValidationError:  # not written by us: a client may send any member
-            return Reasoning()
-    sealed = item.get("encrypted_content")
-    if not isinstance(sealed, str):
-        return Reasoning()
-    unsealed = unseal(sealed)
-    if unsealed is None:
+        return msgspec.convert(private, Reasoning)
+    if isinstance(sealed := item.get("encrypted_content"), str):
         notes.add("Q72", seen=f"encrypted_content {sealed}", done="dropped: it was not sealed here")
-    return unsealed or Reasoning()
+    return Reasoning()
 
 
 def _joined(parts: Any) -> str:

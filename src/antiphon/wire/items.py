@@ -6,7 +6,7 @@ trip. So none of the Structs below ever travels: they say what is checked, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -16,6 +16,9 @@ from antiphon.errors import InvalidRequest
 from antiphon.wire.refusals import refusal, supported
 
 Item = dict[str, Any]
+
+# A member that items carry inside of Antiphon only: what is kept of them beyond what clients see.
+PRIVATE = "antiphon"
 
 Role = Literal["user", "assistant", "system", "developer"]
 NonEmpty = Annotated[str, Meta(min_length=1)]
@@ -268,8 +271,8 @@ class NamedChoice(Struct, kw_only=True):
 class AllowedTools(Struct, kw_only=True):
     """Some of the tools; a hard limit."""
 
-    mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
+    mode: Literal["auto", "required"] = "auto"
 
 
 class Typed(Struct):
@@ -352,6 +355,23 @@ def check_tool_choice(choice: dict[str, Any]) -> None:
     """
     _check(choice, Typed, "tool_choice")
     _check(choice, CHOICE_TYPES.get(choice["type"]), "tool_choice")
+
+
+def check_outputs(items: Sequence[Item], history: Iterable[Item] = ()) -> None:
+    """See that each tool output among ``items`` answers a call among them or in the ``history`` before them.
+
+    Raises:
+        InvalidRequest: there is no such call.
+    """
+    calls = {item.get("call_id") or item.get("id") for item in (*history, *items) if _is_call(item)} | {None}
+    for item in items:
+        if ITEM_TYPES.get(item["type"]) is ToolCallOutput and item.get("call_id") not in calls:
+            kind = item["type"].replace("_", " ")
+            raise InvalidRequest(f"No tool call found for {kind} with call_id {item['call_id']}.", param="input")
+
+
+def _is_call(item: Item) -> bool:
+    return str(item.get("type")).endswith("_call")
 
 
 def _check(value: object, shape: type[Struct] | None, path: str) -> None:

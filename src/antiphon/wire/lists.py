@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
@@ -14,6 +15,7 @@ from antiphon.wire.items import Item
 from antiphon.wire.refusals import refusal
 
 Order = Literal["asc", "desc"]
+Limit = Annotated[int, Meta(ge=1, le=100)]
 Include = Literal[
     "file_search_call.results",
     "web_search_call.results",
@@ -34,7 +36,7 @@ class ListQuery(Struct, frozen=True, kw_only=True):
     ``include`` is checked and changes nothing: items are shown as whole as they were stored.
     """
 
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    limit: Limit = 20
     order: Order = "desc"
     after: str | None = None
     before: str | None = None
@@ -47,7 +49,25 @@ class IncludeQuery(Struct, frozen=True, kw_only=True):
     include: tuple[Include, ...] = ()
 
 
-Query = TypeVar("Query", ListQuery, IncludeQuery)
+class ChatMessagesQuery(Struct, frozen=True, kw_only=True):
+    """Which page of the messages of a stored chat completion; here the oldest come first."""
+
+    limit: Limit = 20
+    order: Order = "asc"
+    after: str | None = None
+
+
+class ChatListQuery(ChatMessagesQuery, frozen=True, kw_only=True):
+    """Which page of the stored chat completions: those of ``model`` that have all of ``metadata``."""
+
+    model: str | None = None
+    metadata: dict[str, str] = {}
+
+
+Query = TypeVar("Query", bound=Struct)
+
+# A member of an object in a query string.
+_MEMBER = re.compile(r"(\w+)\[(.+)\]")
 
 
 def decode_query(query: bytes, shape: type[Query]) -> Query:
@@ -59,8 +79,11 @@ def decode_query(query: bytes, shape: type[Query]) -> Query:
     given: dict[str, Any] = {}
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         name = key.removesuffix("[]")
-        if name == "include":
+        member = _MEMBER.fullmatch(name)
+        if name == "include" and name in shape.__struct_fields__:
             given.setdefault(name, []).append(value)
+        elif member and member[1] == "metadata" and member[1] in shape.__struct_fields__:
+            given.setdefault(member[1], {})[member[2]] = value
         elif name in shape.__struct_fields__:
             given[name] = value
         else:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from antiphon.errors import InvalidRequest
 from antiphon.wire.items import Item as Item
 from antiphon.wire.items import NonEmpty, PlainText, check_tool_choice, check_tools, checked_item, tool_names, tools_of
+from antiphon.wire.lists import Include
 from antiphon.wire.refusals import refusal
 
 # What is nested deeper cannot be written again further down the stack, so it is refused at the door.
@@ -28,7 +29,7 @@ Verbosity = Literal["low", "medium", "high"]
 Label = Annotated[str, Meta(max_length=64)]
 Metadata = Annotated[dict[Label, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
+AtLeastOne = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 # --- parameters ------------------------------------------------------------------------------
@@ -118,6 +119,15 @@ class CreateResponse(Struct, kw_only=True):
     raw: dict[str, Any] = {}
 
 
+class RetrieveQuery(Struct, frozen=True, kw_only=True):
+    """How a response is looked up: whole, or as its stream after the event numbered ``starting_after``."""
+
+    stream: bool = False
+    starting_after: Annotated[int, Meta(ge=0)] | None = None
+    include: tuple[Include, ...] = ()
+    include_obfuscation: bool = False
+
+
 # --- decoding --------------------------------------------------------------------------------
 
 
@@ -136,11 +146,7 @@ def decode_request(body: bytes) -> CreateResponse:
     Raises:
         InvalidRequest: the body is not a JSON object, or a parameter is missing, of the wrong type or out of range.
     """
-    raw = decode_object(body)
-    try:
-        request = msgspec.convert({**raw, "raw": raw}, CreateResponse)
-    except msgspec.ValidationError as error:
-        raise refusal(error, raw, choices=_CHOICES) from None
+    request = stored_request(decode_object(body))
     _check_sources(request)
     check_tools(request.tools or [], "tools")
     items = input_items(request)
@@ -148,6 +154,18 @@ def decode_request(body: bytes) -> CreateResponse:
         check_tool_choice(request.tool_choice)
         _check_choice_is_offered(request, request.tool_choice, items)
     return request
+
+
+def stored_request(raw: dict[str, Any]) -> CreateResponse:
+    """The request that a decoded body is, without the checks beyond its types: its input may be kept elsewhere.
+
+    Raises:
+        InvalidRequest: a parameter is missing, of the wrong type or out of range.
+    """
+    try:
+        return msgspec.convert({**raw, "raw": raw}, CreateResponse)
+    except msgspec.ValidationError as error:
+        raise refusal(error, raw, choices=_CHOICES) from None
 
 
 def input_items(request: CreateResponse) -> list[Item]:

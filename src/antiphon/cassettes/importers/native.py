@@ -6,7 +6,14 @@ import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from antiphon.cassettes.format import MAGIC, Interaction, decode_header, decode_interaction
+from antiphon.cassettes.format import (
+    MAGIC,
+    Interaction,
+    decode_header,
+    decode_interaction,
+    is_newer_minor,
+    unknown_kind,
+)
 from antiphon.errors import CassetteCorrupt
 
 log = logging.getLogger("antiphon.cassettes")
@@ -15,17 +22,18 @@ log = logging.getLogger("antiphon.cassettes")
 def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
     """The interactions of an open cassette; ``name`` is for errors. A torn last line is logged as a warning.
 
-    Header lines may stand anywhere, so that two cassettes joined with ``cat`` are one.
+    Header lines may stand anywhere, so that two cassettes joined with ``cat`` are one. In a file of a newer minor
+    version, interactions of a kind that is not known here are passed over, with a warning.
 
     Raises:
         CassetteCorrupt: a line is unreadable, or there is no interaction in it at all.
         CassetteVersion: it was written by a newer version.
     """
-    count = 0
+    count, is_newer = 0, False
     for number, line in enumerate(file, start=1):
         where = f"{name}:{number}"
         if line.startswith(MAGIC):
-            decode_header(line, where)
+            is_newer = is_newer_minor(decode_header(line, where))
             continue
         if number == 1:
             raise CassetteCorrupt(f"{where}: the header line of the cassette is missing.")
@@ -34,6 +42,9 @@ def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
         try:
             interaction = decode_interaction(line)
         except ValueError as error:
+            if is_newer and (kind := unknown_kind(line)):
+                log.warning("%s: an interaction of the kind %r is passed over; upgrade to read it.", where, kind)
+                continue
             if line.endswith(b"\n"):
                 raise CassetteCorrupt(f"{where}: the interaction is unreadable: {error}") from error
             log.warning("%s: the last line is torn, as after a crash while recording; it is left out.", where)

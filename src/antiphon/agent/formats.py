@@ -1,0 +1,97 @@
+"""Whether an answer has the format that was asked for, and how to ask again when it has not."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from antiphon.errors import InvalidRequest
+from antiphon.events import ModelEvent, RefusalStarted, TextDelta, TextStarted, TurnFinished
+from antiphon.wire.responses import CreateResponse, Item, JsonObject, JsonSchema
+
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
+_LONGEST_SHOWN = 500
+
+Format = JsonObject | JsonSchema
+
+
+def wanted_format(request: CreateResponse) -> Format | None:
+    """The JSON that the request asks for, if it does.
+
+    Raises:
+        InvalidRequest: its schema is not a JSON Schema.
+    """
+    wanted = request.text.format if request.text is not None else None
+    if not isinstance(wanted, Format):
+        return None
+    if isinstance(wanted, JsonSchema):
+        _validator(msgspec.json.encode(wanted.schema))
+    return wanted
+
+
+def answered_text(events: Iterable[ModelEvent]) -> str | None:
+    """The text of a turn that is an answer; None for one that refuses, was cut, or says nothing but calls."""
+    texts: list[str] = []
+    blocks: set[str] = set()
+    finished = False
+    for event in events:
+        if isinstance(event, RefusalStarted):
+            return None
+        if isinstance(event, TextStarted) and not event.choice:
+            blocks.add(event.block)
+        elif isinstance(event, TextDelta) and event.block in blocks:
+            texts.append(event.text)
+        elif isinstance(event, TurnFinished):
+            finished = event.finish_reason == "stop"
+    return "".join(texts) if finished and texts else None
+
+
+def mistake(text: str, wanted: Format) -> str | None:
+    """What is wrong with an answer, or None."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"it is not JSON ({error})"
+    if isinstance(wanted, JsonObject):
+        return None if isinstance(value, dict) else "it is not a JSON object"
+    wrong = next(iter(_validator(msgspec.json.encode(wanted.schema)).iter_errors(value)), None)
+    return None if wrong is None else f"it does not fit the schema: {_shown(wrong.message)}"
+
+
+def unfenced(text: str, wanted: Format) -> str | None:
+    """The right answer inside of a code fence, where that is all that is wrong."""
+    found = _FENCED.fullmatch(text)
+    return found[1] if found and mistake(found[1], wanted) is None else None
+
+
+def correction(text: str, wrong: str) -> list[Item]:
+    """What the model is shown so that it answers again: its answer, and what is wrong with it."""
+    told = f"That answer cannot be used: {wrong}. Answer again, with the JSON and nothing else."
+    return [
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": told}]},
+    ]
+
+
+@functools.lru_cache(maxsize=64)
+def _validator(schema: bytes) -> Any:  # a validator of jsonschema_rs, which is imported late
+    import jsonschema_rs
+
+    try:
+        return jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_never)
+    except (jsonschema_rs.ValidationError, ValueError) as error:
+        message = f"Invalid schema for response_format: {_shown(str(error).partition(chr(10))[0])}"
+        raise InvalidRequest(message, param="text.format.schema", code="invalid_json_schema") from None
+
+
+def _never(url: str) -> None:
+    # A client's schema must not make the server fetch what the client could not.
+    raise ValueError(f"{url} is not fetched")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
