@@ -5,29 +5,19 @@ Opening a native cassette reads it once and keeps where its lines begin: 8 bytes
 
 from __future__ import annotations
 
-import logging
 import threading
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
-from antiphon.cassettes.format import (
-    MAGIC,
-    Interaction,
-    Kind,
-    RecordedRequest,
-    decode_asked,
-    decode_header,
-    decode_interaction,
-)
+from antiphon.cassettes.format import MAGIC, Interaction, Kind, RecordedRequest, decode_asked, decode_interaction
+from antiphon.cassettes.importers import native
 from antiphon.cassettes.matching import request_of, tool_request
 from antiphon.cassettes.reading import read
 from antiphon.errors import CassetteCorrupt, CassetteError
 
-_KINDS: tuple[Kind, ...] = ("http", "tool", "websocket")
-
-log = logging.getLogger("antiphon.cassettes")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Interactions(Protocol):
@@ -132,31 +122,16 @@ class Indexed:
         return CassetteCorrupt(f"{self._name}:{self._numbers[index]}: the interaction is unreadable: {error}")
 
     def _index(self) -> None:
-        end = 0
-        for number, line in enumerate(self._file, start=1):
-            start, end = end, end + len(line)
-            where = f"{self._name}:{number}"
-            if line.startswith(MAGIC):
-                decode_header(line, where)
-            elif number == 1:
-                raise CassetteCorrupt(f"{where}: the header line of the cassette is missing.")
-            elif line.strip() and (kind := self._kind(line, where)):
-                self._starts.append(start)
-                self._kinds.append(_KINDS.index(kind))
-                self._numbers.append(number)
-        if not self._starts:
-            raise CassetteCorrupt(f"{self._name}: the cassette holds no interaction.")
+        for start, number, kind in native.decoded_lines(self._file, self._name, _kind):
+            self._starts.append(start)
+            self._numbers.append(number)
+            self._kinds.append(_KINDS.index(kind))
 
-    def _kind(self, line: bytes, where: str) -> Kind | None:
-        """The kind of a line that can be read; None for a torn last one."""
-        try:
-            line.decode()  # the decoder passes over strings of the response unseen
-            return decode_asked(line)[0]
-        except ValueError as error:
-            if line.endswith(b"\n"):
-                raise CassetteCorrupt(f"{where}: the interaction is unreadable: {error}") from error
-            log.warning("%s: the last line is torn, as after a crash while recording; it is left out.", where)
-            return None
+
+def _kind(line: bytes) -> Kind:
+    """The kind of a line that can be read."""
+    line.decode()  # the decoder passes over strings of the response unseen
+    return decode_asked(line)[0]
 
 
 def load(path: str | Path) -> Interactions:

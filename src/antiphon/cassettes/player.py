@@ -24,6 +24,7 @@ from antiphon.cassettes.format import (
 from antiphon.cassettes.loading import Held, Indexed, Interactions
 from antiphon.cassettes.lookup import Alike, Ambiguous, Lookup
 from antiphon.cassettes.matching import Difference, differences, family, tool_request
+from antiphon.cassettes.scrubbing import Scrubber
 from antiphon.cassettes.sockets import SocketPlayer
 from antiphon.cassettes.volatile import Volatile
 from antiphon.errors import (
@@ -52,8 +53,8 @@ class Player:
     tells ``on_difference`` in what the request differs from the recorded one. ``match="strict"`` wants all requests as
     they were recorded, one after the other. A function looks for what it calls alike, where nothing is equal.
 
-    ``volatile`` declares parts of requests that say nothing; ``scrub`` is what the recording was scrubbed with, so that
-    a request which holds a secret finds the recorded one, which does not.
+    ``volatile`` declares parts of requests that say nothing; ``scrub`` is what the recording was scrubbed with, by
+    default a `Scrubber`, so that a request which holds a secret finds the recorded one, which does not.
 
     Chunks come as they were recorded, their delays times ``speed`` (0: at once). A recording without chunks or timing
     gives an event a chunk, ``chunk_delay_s`` apart. ``name`` is the file's, for messages; ``remedy`` is the command
@@ -76,7 +77,7 @@ class Player:
         self._all: Interactions = interactions if isinstance(interactions, Held | Indexed) else Held(interactions)
         self._lookup = Lookup(self._all, volatile=Volatile(volatile))
         self._sockets = SocketPlayer(_sockets(self._all), speed=speed, name=name)
-        self._scrub = scrub
+        self._scrub = scrub or Scrubber()
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
         self._speed = speed
@@ -367,10 +368,8 @@ def _sockets(interactions: Interactions) -> list[Interaction]:
     return [interactions[index] for index in numbers if interactions.kind(index) == "websocket"]
 
 
-def _scrubbed(request: HttpRequest, scrub: Callable[[Interaction], Interaction] | None) -> HttpRequest:
+def _scrubbed(request: HttpRequest, scrub: Callable[[Interaction], Interaction]) -> HttpRequest:
     """The request as it would be written down; the same object if that changes neither its URL nor its body."""
-    if scrub is None:
-        return request
     recorded = RecordedRequest(method=request.method, url=request.url, body=request.body)
     written = scrub(Interaction(id="", request=recorded)).request
     if written is None or (written.url, written.body) == (request.url, request.body):

@@ -145,6 +145,8 @@ def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]
 
 
 def _is_worse(old: Interaction, fresh: Interaction) -> bool:
+    if old.tool is not None and fresh.tool is not None:
+        return fresh.tool.error is not None and old.tool.error is None
     if old.response is None or fresh.response is None or fresh.response.error is not None:
         return True
     return (fresh.response.status or _ERROR) >= _ERROR > (old.response.status or 0)
