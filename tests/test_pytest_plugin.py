@@ -192,7 +192,7 @@ def test_refreshing_tells_what_drifted(project: pytest.Pytester) -> None:
     path = project.makepyfile(test_it=HEAD + 'def test_one(cassette): ask(cassette, b"1")')
     run(project, "--cassette-mode=record")
     path.write_text(path.read_text().replace('b"live "', 'b"changed "'))
-    run(project, "--cassette-mode=refresh", "-rA").stdout.fnmatch_lines(["*refresh: interaction 0*has another words*"])
+    run(project, "--cassette-mode=refresh", "-rA").stdout.fnmatch_lines(["*refresh: interaction 0*has other words*"])
 
 
 def test_loading_the_plugin_imports_nothing_else_of_the_package() -> None:

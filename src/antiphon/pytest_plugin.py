@@ -62,8 +62,8 @@ def cassette_fixture(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     path, options = _file(item), _options(item)
     mode = item.config.getoption("--cassette-mode") or options.pop("mode", "replay")
     options.pop("mode", None)
-    options.setdefault("scrub", _scrubber(item.config.rootpath))
     try:
+        options.setdefault("scrub", _scrubber(item.config.rootpath))
         cassette = Cassette(path, mode, remedy=f"pytest '{item.nodeid}' --cassette-mode=auto", **options)
     except AntiphonError as error:
         pytest.fail(error.message, pytrace=False)
@@ -131,9 +131,14 @@ def _options(item: pytest.Item) -> dict[str, Any]:
 
 
 def _scrubber(root: Path) -> Any:
-    from antiphon.cassettes import Scrubber
+    """What takes secrets out, by the rules of the project's antiphon.toml if it has one."""
+    import msgspec
 
-    return Scrubber()
+    from antiphon.cassettes import Scrubber
+    from antiphon.config import load_scrub
+
+    path = root / "antiphon.toml"
+    return Scrubber(**msgspec.structs.asdict(load_scrub(path))) if path.exists() else Scrubber()
 
 
 # --- cassettes without a test ----------------------------------------------------------------

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx2
 import pytest
 import requests
+from openai import DefaultHttpxClient, OpenAI
 
 from antiphon.cassettes import Cassette, read
 from antiphon.errors import CassetteMismatch
@@ -115,6 +117,35 @@ def test_requests_fails_again(tmp_path: Path, origin: str, kind: type[Exception]
     for mode in ("record", "replay"):
         with Cassette(tmp_path / "x.jsonl", mode) as cassette:  # type: ignore[arg-type]
             run(cassette)
+
+
+# --- openai -----------------------------------------------------------------------------------
+
+
+def test_the_openai_sdk_sees_no_difference(tmp_path: Path) -> None:
+    """As docs/testing.md shows it."""
+    events = b"".join(
+        b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[%s]}\n\n' % choice
+        for choice in (
+            b'{"index":0,"delta":{"role":"assistant","content":"Li"}}',
+            b'{"index":0,"delta":{"content":"ma"},"finish_reason":"stop"}',
+        )
+    )
+    stream = httpx2.ByteStream(events + b"data: [DONE]\n\n")
+    live = httpx2.MockTransport(
+        lambda request: httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+    )
+
+    def said(cassette: Cassette) -> list[str | None]:
+        http_client = DefaultHttpxClient(transport=cassette.httpx2_transport(live))
+        with OpenAI(api_key="unused", base_url="https://api.example.com/v1", http_client=http_client) as client:
+            messages: Any = [{"role": "user", "content": "Capital of Peru?"}]
+            chunks = client.chat.completions.create(model="m", messages=messages, stream=True)
+            return [chunk.choices[0].delta.content for chunk in chunks]
+
+    for mode in ("record", "replay"):
+        with Cassette(tmp_path / "x.jsonl", mode) as cassette:  # type: ignore[arg-type]
+            assert said(cassette) == ["Li", "ma"]
 
 
 # --- aiohttp ----------------------------------------------------------------------------------

@@ -46,6 +46,14 @@ KEPT_HEADERS = (
     "x-should-retry",
 )
 
+# In no recording that somebody else may see.
+SECRET_HEADERS = frozenset(
+    {
+        *("authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "x-api-key", "x-goog-api-key"),
+        *("x-amz-security-token", "openai-organization-key", "x-auth-token"),
+    }
+)
+
 # Shorter ones would be found inside ordinary words.
 _MIN_SECRET_CHARS = 6
 _CREDENTIAL = re.compile(rf"(?<=[?&])((?:{'|'.join(map(re.escape, sorted(CREDENTIALS)))})=)[^&#]+", re.IGNORECASE)
@@ -59,9 +67,9 @@ class Scrubber:
     """Takes an interaction, gives it without secrets. What was taken out is named in its tag ``scrubbed``.
 
     ``secrets`` are exact values, such as the upstream's key. Patterns (see `patterns.PATTERNS`) find what looks like a
-    secret; ``patterns``, ``fields`` and ``off`` are those of `Secrets`. All are looked for in URLs, header values,
-    bodies, messages, tags and errors; also where chunks cut them, where the events of a stream give them in pieces, and
-    inside base64 and gzip. Scrubbing twice changes nothing more.
+    secret; ``patterns``, ``fields`` and ``off`` are those of `Secrets`, and ``keep_headers`` are kept beside the usual
+    ones. All are looked for in URLs, header values, bodies, messages, tags and errors; also where chunks cut them,
+    where the events of a stream give them in pieces, and inside base64 and gzip. Scrubbing twice changes nothing more.
 
     Raises:
         UsageError: a pattern is wrong.
@@ -72,10 +80,12 @@ class Scrubber:
         secrets: Sequence[str] = (),
         *,
         kept_headers: Sequence[str] = KEPT_HEADERS,
+        keep_headers: Iterable[str] = (),
         patterns: Mapping[str, str] | None = None,
         fields: Iterable[str] = (),
         off: Collection[str] = (),
     ) -> None:
+        kept_headers = (*kept_headers, *(name.lower() for name in keep_headers))
         self._names = frozenset(name for name in kept_headers if not name.endswith("*"))
         self._prefixes = tuple(name[:-1] for name in kept_headers if name.endswith("*"))
         found = [secret for secret in dict.fromkeys(secrets) if len(secret) >= _MIN_SECRET_CHARS]
@@ -89,6 +99,14 @@ class Scrubber:
         """The interaction as it may be written down."""
         return _Scrubbing(self._secrets, self.keeps).interaction(interaction)
 
+    def find(self, interaction: Interaction) -> list[str]:
+        """The names of the patterns that find something in it, and of the headers that it must not have."""
+        scrubbing = _Scrubbing(self._secrets, self.keeps)
+        scrubbing.interaction(interaction)
+        sides = [side for side in (interaction.request, interaction.response) if side is not None]
+        headers = {name for side in sides for name, _ in side.headers if name in SECRET_HEADERS}
+        return [*sorted(scrubbing.found), *(f"header {name}" for name in sorted(headers))]
+
     def keeps(self, header: str) -> bool:
         """Whether a header is written down."""
         return header in self._names or header.startswith(self._prefixes)
@@ -100,7 +118,7 @@ class _Scrubbing:
     def __init__(self, secrets: Secrets, keeps: Callable[[str], bool]) -> None:
         self._secrets = secrets
         self._keeps = keeps
-        self._found: set[str] = set()
+        self.found: set[str] = set()
 
     def interaction(self, interaction: Interaction) -> Interaction:
         request, response, tool, socket = (
@@ -116,9 +134,9 @@ class _Scrubbing:
         if socket is not None:
             socket = replace(socket, frames=self._frames(socket.frames))
         tags = {name: self._text(value) for name, value in interaction.tags.items()}
-        if self._found:
+        if self.found:
             before = filter(None, tags.get(SCRUBBED_TAG, "").split(", "))
-            tags[SCRUBBED_TAG] = ", ".join(sorted({*before, *self._found}))
+            tags[SCRUBBED_TAG] = ", ".join(sorted({*before, *self.found}))
         return replace(interaction, request=request, response=response, tool=tool, websocket=socket, tags=tags)
 
     def _request(self, request: RecordedRequest) -> RecordedRequest:
@@ -149,7 +167,7 @@ class _Scrubbing:
 
     def _find(self, data: bytes) -> list[Edit]:
         edits = self._secrets.find(data)
-        self._found.update(edit.name for edit in edits)
+        self.found.update(edit.name for edit in edits)
         return edits
 
     # --- streams -----------------------------------------------------------------------------
@@ -160,7 +178,7 @@ class _Scrubbing:
             return response.chunks
         places = [match.span("event") for match in _EVENT.finditer(response.body)]
         joined = without_split_secrets([response.body[start:end] for start, end in places], self._secrets)
-        self._found |= joined.names
+        self.found |= joined.names
         edits = [Edit(*places[number], event, "") for number, event in sorted(joined.events.items())]
         return _edited(response.chunks, edits)
 
@@ -173,7 +191,7 @@ class _Scrubbing:
         for side in ("client", "server"):
             numbers = [number for number, frame in enumerate(frames) if frame.sender == side]
             joined = without_split_secrets([texts[number] for number in numbers], self._secrets)
-            self._found |= joined.names
+            self.found |= joined.names
             for place, event in joined.events.items():
                 texts[numbers[place]] = event
         scrubbed = [self._bytes(text) for text in texts]
