@@ -178,6 +178,21 @@ def test_what_was_recorded_is_replayed_without_the_upstream(tmp_path: Path) -> N
         assert (caught.value.code, json.load(caught.value)["error"]["code"]) == (422, "cassette_exhausted")
 
 
+def test_auto_records_what_is_missing_and_asks_for_nothing_twice(tmp_path: Path) -> None:
+    cassette = tmp_path / "run.jsonl"
+    bodies = [{"model": "m", "messages": [{"role": "user", "content": word}], "stream": True} for word in ("hi", "ho")]
+    with upstream(*ANSWER) as base:
+        for asked in (bodies[:1], bodies):
+            with serving(tmp_path, "--upstream", base, "--auto", str(cassette)) as process:
+                for body in asked:
+                    assert ask(f"{process.url}/v1/chat/completions", body).read() == b"".join(ANSWER)
+                process.stop()
+    assert len(cassette.read_text().splitlines()) == 3
+    with serving(tmp_path, "--upstream", CLOSED_PORT, "--auto", str(cassette)) as process:
+        for body in bodies:
+            assert ask(f"{process.url}/v1/chat/completions", body).read() == b"".join(ANSWER)
+
+
 def test_a_replay_in_order_says_what_differs(tmp_path: Path) -> None:
     if not RECORDING.exists():
         pytest.skip(f"{RECORDING} is not there")

@@ -10,13 +10,15 @@ from typing import Any
 
 import aiohttp
 import brotli
+import msgspec
 import openai
 import pytest
 from aiohttp import web
 from proxied import proxy, streamed, upstream
 
-from antiphon.cassettes import Interaction, read
+from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, read
 from antiphon.cassettes.encodings import zstd
+from antiphon.cassettes.format import encode_header, encode_interaction
 
 SECRET = "sk-live-0123456789abcdef"
 TEXT = b'{"says":"gr\xc3\xbc\xc3\x9fe"}' * 50
@@ -255,6 +257,37 @@ def test_upstreams_are_chosen_by_prefix_or_host_and_replayed_at_the_same_path(tm
     asyncio.run(main())
 
 
+def test_the_keys_that_a_client_sends_are_nowhere_in_the_cassette(tmp_path: Path) -> None:
+    path, cookie, goog = tmp_path / "c.jsonl", "c00kie-0123456789", "AIza-query-and-header"
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("upgrade"):
+            socket = web.WebSocketResponse(protocols=["realtime"])
+            await socket.prepare(request)
+            await socket.send_str(f"hello {SECRET}")
+            await socket.receive()
+            return socket
+        said = f"you are {SECRET}, {cookie}, {goog}".encode()
+        headers = {"content-encoding": "gzip", "set-cookie": f"s={cookie}", "x-request-id": SECRET}
+        return await streamed(request, gzip.compress(said), **headers)
+
+    async def main() -> None:
+        async with upstream(handler) as base, proxy("record", path, base) as (url, _):
+            sent = {"authorization": f"Bearer {SECRET}", "cookie": f"a=b; s={cookie}", "x-goog-api-key": goog}
+            await raw("POST", f"{url}/v1/x?key={goog}", SECRET.encode(), **sent)
+            protocols = ["realtime", f"openai-insecure-api-key.{SECRET}"]
+            async with (
+                aiohttp.ClientSession(headers={"authorization": f"Bearer {SECRET}"}) as session,
+                session.ws_connect(f"{url}/v1/realtime", protocols=protocols) as socket,
+            ):
+                assert (await socket.receive()).data == f"hello {SECRET}"
+
+    asyncio.run(main())
+    written = path.read_text()
+    assert "you are [scrubbed" in written
+    assert [secret for secret in (SECRET, cookie, goog) if secret in written] == []
+
+
 # --- replaying -------------------------------------------------------------------------------
 
 
@@ -273,6 +306,30 @@ def test_a_replay_says_what_was_never_asked_for_and_refuses_what_was_not_recorde
             status, _, body = await raw("GET", f"{url}/v1/three")
             assert (status, f"antiphon record --auto --upstream /={base}".encode() in body) == (422, True)
         assert report == ["replay: interaction 0 was never asked for: GET /v1/one"]
+
+    asyncio.run(main())
+
+
+def test_many_clients_in_any_order_each_get_their_own_answers(tmp_path: Path) -> None:
+    path, count = tmp_path / "c.jsonl", 200
+    one = Interaction(id="0", response=RecordedResponse(status=200))
+    with path.open("wb") as file:
+        file.write(encode_header())
+        for number in range(count * 2):
+            request = RecordedRequest(method="POST", url="http://x/v1/x", body=b"%d" % (number % count))
+            response = RecordedResponse(status=200, chunks=(Chunk(0.0, b"%d" % number),))
+            file.write(encode_interaction(msgspec.structs.replace(one, request=request, response=response)))
+
+    async def main() -> None:
+        async with proxy("replay", path) as (url, report), aiohttp.ClientSession() as session:
+
+            async def twice(number: int) -> None:
+                for answer in (number, number + count):
+                    async with session.post(f"{url}/v1/x", data=b"%d" % number) as response:
+                        assert await response.read() == b"%d" % answer
+
+            await asyncio.gather(*(twice(number) for number in reversed(range(count))))
+        assert report == []
 
     asyncio.run(main())
 

@@ -74,6 +74,36 @@ def test_a_stored_response_reads_alike_after_the_key_was_rotated(tmp_path: Path)
     asyncio.run(read())
 
 
+def test_a_response_is_looked_up_with_sealed_reasoning_if_that_is_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with whole_app(ChatUpstream(), tmp_path) as app:
+            request = {"model": "m", "input": "hi", "reasoning": {"effort": "low"}}
+            made = (await ask(app, "POST", "/v1/responses", request)).json
+            path = f"/v1/responses/{made['id']}"
+            assert (await ask(app, "GET", path)).json == made
+            asked = "include[]=reasoning.encrypted_content"
+            found = (await ask(app, "GET", f"{path}?{asked}")).json
+            assert found["output"][0].pop("encrypted_content")
+            assert found == made
+            assert b"encrypted_content" in (await ask(app, "GET", f"{path}?stream=true&{asked}")).body
+
+    asyncio.run(main())
+
+
+def test_a_background_response_is_sealed_and_shown_as_it_was_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with whole_app(ChatUpstream(), tmp_path) as app:
+            request = {"model": "m", "input": "hi", **STATELESS, "store": True, "background": True, "stream": True}
+            raw = {"antiphon-reasoning-events": "raw"}
+            made = await ask(app, "POST", "/v1/responses", request, headers=raw)
+            assert b"response.reasoning_text.delta" in made.body
+            assert b"encrypted_content" in made.body
+            response_id = made.body.partition(b'"id":"')[2].partition(b'"')[0].decode()
+            assert (await ask(app, "GET", f"/v1/responses/{response_id}?stream=true")).body == made.body
+
+    asyncio.run(main())
+
+
 def test_a_client_cannot_slip_anything_private_to_the_upstream(tmp_path: Path) -> None:
     upstream = ChatUpstream()
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}

@@ -7,6 +7,7 @@ Where a piece goes is decided in `antiphon.assembly.tool_calls`, what the argume
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -82,9 +83,17 @@ class ToolCalls:
         if type(text) is not str or not _ENTRY_KEYS.issuperset(entry) or not _FUNCTION_KEYS.issuperset(function):
             return False
         if text:
-            slot.arguments.append(text)
-            self._emission.events.append(ToolCallDelta(block=slot.block, arguments=text))
+            self._add_more(slot, text)
         return True
+
+    def repeated(self, entry: dict[str, Any]) -> tuple[str, str, Callable[[str], None]]:
+        """Of an entry that `take_more` took: the field that has the text, the text, and what takes more of the same."""
+        return "arguments", entry["function"]["arguments"], partial(self._add_more, self._at[entry["index"]])
+
+    def _add_more(self, slot: Slot, text: str) -> None:
+        assert slot.block is not None  # it is announced
+        slot.arguments.append(text)
+        self._emission.events.append(ToolCallDelta(block=slot.block, arguments=text))
 
     def _index(self, entry: dict[str, Any]) -> int | None:
         index = entry.get("index")

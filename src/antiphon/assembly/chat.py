@@ -18,13 +18,13 @@ Nothing is final before that: a finish reason may be followed by more (Q42-Q44),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from antiphon.assembly import citations, errors
 from antiphon.assembly.body import BodyReader, End, Item, Refusal
 from antiphon.assembly.choice import Choice, Ending
-from antiphon.assembly.decode import check_depth, clean
+from antiphon.assembly.decode import clean
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
 from antiphon.assembly.usage import UsageMeter
@@ -80,6 +80,7 @@ class ChatAssembler:
         self._latched: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
         self._plain = _READ_KEYS  # keys of a chunk that need no look: grows as values are latched
+        self._say_more: Callable[[str], None] = _nothing
         self._over = False
 
     def feed(self, data: bytes) -> list[ModelEvent]:
@@ -107,10 +108,14 @@ class ChatAssembler:
         events = self._emission.events = []
         try:
             for item in items:
-                if type(item) is not dict:
+                if type(item) is str:
+                    self._say_more(item)
+                elif type(item) is not dict:
                     self._take_signal(item)
                 elif not self._take_more(item):
                     self._take_chunk(item)
+                elif self._body.wants_pattern:
+                    self._expect_like(item)
                 if self._over:
                     break
         except AntiphonError as error:
@@ -152,8 +157,13 @@ class ChatAssembler:
         state = self._choices.get(index) if type(index) is int else None
         return state is not None and state.take_more(choice)
 
+    def _expect_like(self, chunk: dict[str, Any]) -> None:
+        """A chunk went the short way: others like it may go a shorter one, and be no more than their text."""
+        choice = chunk["choices"][0]
+        field, text, self._say_more = self._choices[choice["index"]].repeated(choice["delta"])
+        self._body.expect_like(field, text)
+
     def _take_chunk(self, chunk: dict[str, Any]) -> None:
-        check_depth(chunk)
         self._take_envelope(chunk)
         choices = chunk.get("choices")
         if type(choices) is list:
@@ -187,6 +197,8 @@ class ChatAssembler:
         usage = chunk.get("usage")
         if type(usage) is dict:
             self._usage.take(usage)
+        if self._plain.issuperset(chunk):
+            return
         for key, value in chunk.items():
             if key in _LATCHED_KEYS:
                 if value and key not in self._latched:
@@ -305,7 +317,7 @@ def assemble_chunks(
     """
     items: list[Item] = []
     try:
-        items += (clean(chunk) for chunk in chunks)
+        items += (value for chunk in chunks if type(value := clean(chunk)) is dict)
     except AntiphonError as error:
         items.append(error)
     else:
@@ -330,3 +342,7 @@ def _empty_answer() -> UpstreamFailure:
 
 def _text(seen: object) -> str | None:
     return seen if isinstance(seen, str) and seen else None
+
+
+def _nothing(_: str) -> None:
+    raise AssertionError("unreachable: there is no text before a chunk")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from antiphon.assembly import citations, finish
@@ -92,8 +92,16 @@ class Choice:
             return type(calls) is list and len(calls) == 1 and self.calls.take_more(calls[0])
         if type(text) is not str:
             return False
-        self._emission.events.append(speech.delta(block=speech.block, text=text))
+        speech.say_more(text)
         return True
+
+    def repeated(self, delta: dict[str, Any]) -> tuple[str, str, Callable[[str], None]]:
+        """Of a delta that `take_more` took: the field that has the text, the text, and what takes more of the same."""
+        speech = self.speech
+        text = delta.get(speech.field) if speech.field in self._text_fields else None
+        if speech.field and text:
+            return speech.field, text, speech.say_more
+        return self.calls.repeated(delta["tool_calls"][0])
 
     def take(self, choice: dict[str, Any]) -> None:
         """Take one chunk's part for this choice; the delta counts before the finish reason (Q43)."""

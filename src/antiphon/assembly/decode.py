@@ -52,6 +52,11 @@ def check_depth(value: object) -> None:
         depth += 1
 
 
+def is_shallow(data: bytes) -> bool:
+    """Whether JSON cannot be nested too deep to be kept: it has no more brackets than that."""
+    return data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+
+
 def clean(value: Any) -> Any:
     """A value that somebody else decoded, fit for a journal.
 

@@ -111,6 +111,10 @@ class Speech:
             self.field = field
         self._emission.events.append(self.delta(block=self.block, text=text))
 
+    def say_more(self, text: str) -> None:
+        """Add text to the open block."""
+        self._emission.events.append(self.delta(block=self.block, text=text))
+
     def say_text(self, text: str, logprobs: list[dict[str, Any]]) -> None:
         """`say` for text that comes with log probabilities; ``text`` may be empty where a text is open."""
         if self.kind != "text":

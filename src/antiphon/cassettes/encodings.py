@@ -38,31 +38,40 @@ class Decoder(Protocol):
 
 
 class _Zlib:
-    """gzip, also of several members, and deflate."""
+    """gzip, also of several members, and deflate, with or without the zlib header: servers send both."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
         self._decoder = zlib.decompressobj(bits)
+        self._start = b""  # what was fed before anything came out: to be tried again without a header
         self._is_begun = False
+        self._has_given = False
 
     @property
     def is_complete(self) -> bool:
         return self._decoder.eof or not self._is_begun
 
     def feed(self, data: bytes) -> bytes:
+        self._is_begun = self._is_begun or bool(data)
+        if not self._has_given:
+            self._start += data
+        try:
+            out = self._decompressed(data)
+        except zlib.error as error:
+            if self._has_given or self._bits != zlib.MAX_WBITS:
+                raise ValueError(str(error)) from error
+            self._bits = -zlib.MAX_WBITS
+            self._decoder = zlib.decompressobj(self._bits)
+            return self.feed(self._start)
+        self._has_given = self._has_given or bool(out)
+        return out
+
+    def _decompressed(self, data: bytes) -> bytes:
         out = b""
         while data:
             if self._decoder.eof:
                 self._decoder = zlib.decompressobj(self._bits)
-            try:
-                out += self._decoder.decompress(data)
-            except zlib.error as error:
-                if self._is_begun or self._bits != zlib.MAX_WBITS:
-                    raise ValueError(str(error)) from error
-                self._bits = -zlib.MAX_WBITS  # "deflate" without the zlib header, as some servers send it
-                self._decoder = zlib.decompressobj(self._bits)
-                continue
-            self._is_begun = True
+            out += self._decoder.decompress(data)
             data = self._decoder.unused_data
         return out
 

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from antiphon.cassettes.encodings import decoded
 from antiphon.cassettes.format import (
     CLOSED_EARLY,
@@ -151,7 +153,7 @@ class Recorder:
         """Open a WebSocket and record what passes over it; see `SocketTransport.connect`."""
         if not isinstance(self._transport, SocketTransport):
             raise UsageError(f"{type(self._transport).__name__} opens no WebSockets.")
-        call = self._tape.begin(request, "websocket")
+        call = self._tape.begin(_without_protocols(request), "websocket")
         try:
             socket = await self._transport.connect(request)
         except BaseException as error:
@@ -330,6 +332,12 @@ class _RecordedSocket:
     async def close(self, close: WebSocketClose) -> None:
         self._call.close_came("client", close)
         await self._socket.close(close)
+
+
+def _without_protocols(request: HttpRequest) -> HttpRequest:
+    """The handshake without the protocols it offers: browsers, which can send no header, hide keys among them."""
+    headers = tuple(pair for pair in request.headers if pair[0] != "sec-websocket-protocol")
+    return msgspec.structs.replace(request, headers=headers)
 
 
 def _error(error: BaseException) -> ErrorInfo:

@@ -51,8 +51,8 @@ _LARGE_BODY_BYTES = 2**20
 class HttpTransport:
     """A `Transport` to the network; connections are opened when first needed and kept for the next request.
 
-    ``read_timeout_s`` is the longest silence between two reads, not the length of the whole answer. Proxies are taken
-    from the environment (``HTTPS_PROXY``, ``NO_PROXY`` …); loopback is never proxied.
+    ``read_timeout_s`` is the longest silence between two reads, not the length of the whole answer; None is no limit.
+    Proxies are taken from the environment (``HTTPS_PROXY``, ``NO_PROXY`` …); loopback is never proxied.
 
     ``raw`` is the way of a proxy: URL and headers are sent as they are and none is added, and bodies come as they
     were sent, content-encoding included.
@@ -62,7 +62,7 @@ class HttpTransport:
         self,
         *,
         connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
-        read_timeout_s: float = DEFAULT_READ_TIMEOUT_S,
+        read_timeout_s: float | None = DEFAULT_READ_TIMEOUT_S,
         raw: bool = False,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
@@ -155,7 +155,7 @@ class HttpTransport:
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return ConnectFailed(f"Cannot connect to {origin}: not a usable http or https URL.")
             case TimeoutError():
-                return ReadTimeout(f"{origin} has sent nothing for {self._read_timeout_s:g} s.")
+                return ReadTimeout(f"{origin} has sent nothing for {self._read_timeout_s or 0:g} s.")
             case aiohttp.ServerDisconnectedError():
                 return ConnectionLost(f"{origin} closed the connection before it answered.")
             case aiohttp.ClientPayloadError():

@@ -19,15 +19,20 @@ from antiphon.errors import AuthenticationFailed, TransportError
 from antiphon.providers.base import Provider
 from antiphon.server.app import endpoint
 from antiphon.server.exchange import Exchange
+from antiphon.server.headers import HOP_BY_HOP, end_to_end
 from antiphon.server.streaming import while_connected
 from antiphon.transport import HttpResponse, header
 
 PREFIX = "/v1"
 
-# What stands first in a path that Antiphon answers itself, now or later. An upstream's answer there would be about
-# objects that this server does not know, or would share between owners.
+# What stands first in a path that no upstream is asked for. Most of it Antiphon answers itself, now or later: an
+# upstream's answer there would be about objects that this server does not know, or would share between owners. The last
+# one administers the account whose key this server has.
 OWN = frozenset(
-    {"responses", "conversations", "chat", "models", "files", "uploads", "vector_stores", "batches", "containers"}
+    {
+        *("responses", "conversations", "chat", "models", "files", "uploads", "vector_stores", "batches", "containers"),
+        "organization",
+    }
 )
 
 # Of a client's headers, what says something of its request; its key and its cookies do not go further.
@@ -46,27 +51,16 @@ _PASSED_UPSTREAM = frozenset(
     }
 )
 
-# Of one connection (RFC 9110, 7.6.1), or said of the upstream's host and untrue of ours.
-_NOT_PASSED_ON = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "access-control-allow-credentials",
-        "access-control-allow-origin",
-        "alt-svc",
-        "date",
-        "server",
-        "set-cookie",
-        "strict-transport-security",
-    }
-)
+# Said of the upstream's host, and untrue of ours.
+_NOT_PASSED_ON = HOP_BY_HOP | {
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "alt-svc",
+    "date",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+}
 
 # After these, and before anything was shown, the next target is asked.
 _WORTH_ANOTHER = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
@@ -221,11 +215,9 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 def _answered(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     """The upstream's headers that are true of our answer too; its request id, beside our own."""
-    named = {name.strip().lower() for name in (header(response.headers, "connection") or "").split(",")}
     passed = [
         (b"x-upstream-request-id" if name == "x-request-id" else name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers
-        if name not in _NOT_PASSED_ON and name not in named
+        for name, value in end_to_end(response.headers, _NOT_PASSED_ON)
     ]
     if _is_stream(response):
         passed.append((b"x-accel-buffering", b"no"))

@@ -18,6 +18,7 @@ from antiphon.clock import Clock, Ids
 from antiphon.errors import AntiphonError, RequestRejected
 from antiphon.server.errors import INTERNAL, HttpError, from_exception
 from antiphon.server.exchange import CLIENT_GONE_STATUS, ClientGone, Exchange
+from antiphon.server.headers import HOP_BY_HOP, end_to_end
 from antiphon.server.streaming import while_connected
 from antiphon.server.upstreams import Upstreams
 from antiphon.transport import HttpRequest, SocketTransport, WebSocket, WebSocketClose
@@ -25,21 +26,8 @@ from antiphon.transport import HttpRequest, SocketTransport, WebSocket, WebSocke
 # The largest file that OpenAI takes in one request.
 MAX_BODY_BYTES = 512 * 1024 * 1024
 
-_HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 # Ours to say on the way up: whom we ask, how long the body is, and that we do not wait to send it.
-_NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "expect"}
+_NOT_SENT = HOP_BY_HOP | {"host", "content-length", "expect"}
 
 # Close codes that no side may send (RFC 6455, 7.4.1), and what tells a client the same.
 _SENT_AS = {1005: 1000, 1006: 1011, 1015: 1011}
@@ -111,7 +99,7 @@ class Proxy:
             request = HttpRequest(
                 method=exchange.method,
                 url=self._upstreams.url(exchange.header(b"host") or "", _target(exchange)),
-                headers=_passed(tuple(exchange.headers()), _NOT_SENT),
+                headers=end_to_end(tuple(exchange.headers()), _NOT_SENT),
                 body=body,
                 interaction=self._ids.new("int"),
             )
@@ -127,7 +115,7 @@ class Proxy:
     async def _relay(self, exchange: Exchange, request: HttpRequest) -> None:
         response = await self._transport.send(request)
         try:
-            await exchange.relay(response.status, _raw(_passed(response.headers, _HOP_BY_HOP)))
+            await exchange.relay(response.status, _raw(end_to_end(response.headers, HOP_BY_HOP)))
             async for chunk in response.chunks():
                 await exchange.write(chunk)
             await exchange.end()
@@ -154,7 +142,7 @@ class Proxy:
             request = HttpRequest(
                 method="GET",
                 url=self._upstreams.url(host, target),
-                headers=_passed(headers, _NOT_SENT),
+                headers=end_to_end(headers, _NOT_SENT),
                 interaction=self._ids.new("int"),
             )
             socket = await self._transport.connect(request)
@@ -185,7 +173,7 @@ class Proxy:
 
 
 async def _accept(send: Send, socket: WebSocket) -> None:
-    passed = _passed(socket.headers, _HOP_BY_HOP)
+    passed = end_to_end(socket.headers, HOP_BY_HOP)
     await send(
         {
             "type": "websocket.accept",
@@ -238,11 +226,3 @@ def _text(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]
 
 def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def _passed(headers: tuple[tuple[str, str], ...], dropped: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """The headers without those of the connection, and those that it names as its own."""
-    named = {
-        each.strip().lower() for name, value in headers if name == "connection" for each in value.split(",")
-    } | dropped
-    return tuple(pair for pair in headers if pair[0] not in named)

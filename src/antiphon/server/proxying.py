@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,16 +14,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.cassettes import Interaction, Player, Recorder, endpoint, read
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, read
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
+from antiphon.cassettes.verifying import SECRET_HEADERS
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.errors import ConfigError
 from antiphon.providers.http import HttpTransport
 from antiphon.server.proxy import Proxy
 from antiphon.server.serving import Server, listen, loop_factory
 from antiphon.server.upstreams import NOWHERE, Upstream, Upstreams, recorded
-from antiphon.transport import SocketTransport
+from antiphon.transport import HttpRequest, SocketTransport
 
 Mode = Literal["record", "replay", "auto", "refresh", "live"]
 _log = logging.getLogger("antiphon.proxy")
@@ -70,7 +72,8 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
             assert player is not None
             transport, report = player, lambda: _unplayed_lines(kept, _unplayed(player, kept))
         else:
-            transport = HttpTransport(raw=True)
+            # A subscription may say nothing for hours; how long to wait is the client's to decide.
+            transport = HttpTransport(raw=True, read_timeout_s=None)
             if settings.mode != "live":
                 transport = _recording(settings, transport, upstreams, player, clock, say)
         stack.push_async_callback(transport.close)
@@ -123,13 +126,29 @@ def _recording(
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
-    if settings.mode == "refresh":
-        return Refresh(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url), tell=say or _log.info)
+
+    def tags(request: HttpRequest) -> dict[str, str]:
+        return upstreams.tags(request.url)
+
     try:
-        recorder = Recorder(live, path, clock=clock, tags=lambda request: upstreams.tags(request.url))
+        if settings.mode == "refresh":
+            return Refresh(live, path, clock=clock, scrub=scrubbed, tags=tags, tell=say or _log.info)
+        recorder = Recorder(live, path, clock=clock, scrub=scrubbed, tags=tags)
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     return Auto(player, recorder) if player else recorder
+
+
+def scrubbed(interaction: Interaction) -> Interaction:
+    """The interaction as it may be written down: the keys that the client sent with it are in none of its parts."""
+    headers = interaction.request.headers if interaction.request else ()
+    secrets = [value for name, value in headers if name in SECRET_HEADERS]
+    secrets += [part for value in secrets for part in _PARTS.split(value)]
+    return Scrubber(secrets)(interaction)
+
+
+# Of `Bearer sk-…` and `a=…; b=…` the values are secret too, without what stands before them.
+_PARTS = re.compile(r"[\s;,]+(?:[^\s;,=]+=)?|^[^\s;,=]+=")
 
 
 def _is_missing(path: Path) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
+from msgspec.structs import replace
 from starlette.routing import Route
 
 from antiphon.agent.formats import wanted_format
 from antiphon.agent.runner import Runner, Shown
 from antiphon.config import UnsupportedTools
 from antiphon.errors import InvalidRequest, NotFound
-from antiphon.events import RunEvent, RunFinished
+from antiphon.events import RunEvent, RunFinished, RunStarted
 from antiphon.rendering.listing import listed
 from antiphon.rendering.responses import DONE, ResponsesRenderer, response_object, sse
 from antiphon.server.app import route
@@ -82,17 +83,15 @@ class Responses:
         With ``stream=true``: the same stream as the first time, from the event after ``starting_after`` on.
         """
         asked = decode_query(exchange.query, RetrieveQuery)
-        if asked.include:
-            raise InvalidRequest("The query parameter 'include' is not supported here yet.", param="include")
         response_id = exchange.parameter("response_id")
         if asked.stream:
             await exchange.body()  # there is none; what comes after it tells when the client leaves
             skip = 0 if asked.starting_after is None else asked.starting_after + 1
-            await while_connected(exchange, self._follow(exchange, response_id, skip=skip))
+            await while_connected(exchange, self._follow(exchange, response_id, skip=skip, include=asked.include))
         elif asked.starting_after is not None:
             raise InvalidRequest("'starting_after' needs 'stream=true'.", param="starting_after")
         else:
-            events = await self._store.events(exchange.owner, response_id)
+            events = _including(await self._store.events(exchange.owner, response_id), asked.include)
             await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def cancel(self, exchange: Exchange) -> None:
@@ -140,9 +139,12 @@ class Responses:
         else:
             await exchange.respond_json(response_object([started]))
 
-    async def _follow(self, exchange: Exchange, response_id: str, *, skip: int = 0) -> None:
+    async def _follow(
+        self, exchange: Exchange, response_id: str, *, skip: int = 0, include: Sequence[str] = ()
+    ) -> None:
         async with aclosing(self._runner.follow(exchange.owner, response_id)) as batches:
             first = await anext(batches)  # or an error, which must come before the answer begins
+            first = _including(first, include)
             async with aclosing(
                 _rendered(first, batches, self._sealer(exchange), exchange.mark_first_event, skip=skip)
             ) as frames:
@@ -178,6 +180,15 @@ async def _rendered(
             has_begun = True
             on_begun()
         yield render(batch)
+
+
+def _including(events: Sequence[RunEvent], include: Sequence[str]) -> list[RunEvent]:
+    """The beginning of a journal, as if its request had asked for this too."""
+    started, *rest = events
+    if not include or not isinstance(started, RunStarted):
+        return [*events]
+    asked = [*(started.request.get("include") or ()), *include]
+    return [replace(started, request={**started.request, "include": asked}), *rest]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -16,6 +16,7 @@ from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
+from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
@@ -27,12 +28,16 @@ from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
+from antiphon.server.openapi import OpenApi
 from antiphon.server.passthrough import Passthrough
 from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
 from antiphon.transport import HttpRequest, HttpResponse, Transport
+
+# Of so many models it is remembered how they differ.
+_MAX_DIALECTS = 1024
 
 
 @asynccontextmanager
@@ -62,6 +67,8 @@ async def open_app(
         else:
             transport = _live(settings, clock)
         stack.push_async_callback(transport.close)
+        # To look through all entries takes as long as many chunks. Clients may make up names of models.
+        dialects = lru_cache(maxsize=_MAX_DIALECTS)(partial(dialect_of, settings))
         providers = {
             each.name: ChatProvider(
                 each.name,
@@ -69,7 +76,7 @@ async def open_app(
                 transport,
                 api_key=each.api_key,
                 headers=each.headers,
-                dialect_of=partial(dialect_of, settings, each.name),
+                dialect_of=partial(dialects, each.name),
                 max_event_bytes=settings.limits.max_event_bytes,
             )
             for each in settings.upstreams.values()
@@ -100,7 +107,8 @@ async def open_app(
             forward_auth=forward_auth,
             on_call=metrics.call_passed_on,
         )
-        chat = Chat(runner, passthrough, resolve, repair_of=partial(_repair, settings), forward_auth=forward_auth)
+        repair_of = partial(_repair, settings, dialects)
+        chat = Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=forward_auth)
         profiles = _profiles(settings, ids)
         responses = Responses(
             runner,
@@ -109,17 +117,17 @@ async def open_app(
             profiles=profiles,
             unsupported_tools=settings.unsupported_tools,
         )
+        routes = [
+            *responses.routes(),
+            *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+            *StoredChats(store).routes(),
+            *chat.routes(),
+            *Conversations(store, ids, profiles=profiles).routes(),
+            *Models(asked, resolve, clock, named=named).routes(),
+            *metrics.routes(),
+        ]
         app = App(
-            [
-                *responses.routes(),
-                *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
-                *StoredChats(store).routes(),
-                *chat.routes(),
-                *Conversations(store, ids, profiles=profiles).routes(),
-                *Models(asked, resolve, clock, named=named).routes(),
-                *metrics.routes(),
-                *passthrough.routes(),
-            ],
+            [*routes, *OpenApi(routes).routes(), *passthrough.routes()],
             keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
             clock=clock,
             ids=ids,
@@ -219,11 +227,11 @@ def _profiles(settings: Settings, ids: Ids) -> Profiles:
     return Profiles(default, owners=settings.owners, keyring=keyring)
 
 
-def _repair(settings: Settings, target: Target) -> Repair:
+def _repair(settings: Settings, dialects: Callable[[str, str], Dialect], target: Target) -> Repair:
     """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
     name = target.provider.name
     wanted = settings.upstreams[name].repair or settings.repair
-    if wanted == "auto" and dialect_of(settings, name, target.model).needs_repair:
+    if wanted == "auto" and dialects(name, target.model).needs_repair:
         return "always"
     return wanted
 

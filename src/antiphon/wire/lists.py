@@ -77,17 +77,19 @@ def decode_query(query: bytes, shape: type[Query]) -> Query:
         InvalidRequest: a parameter is unknown, of the wrong type or out of range.
     """
     given: dict[str, Any] = {}
+    members: dict[str, dict[str, str]] = {}
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         name = key.removesuffix("[]")
         member = _MEMBER.fullmatch(name)
         if name == "include" and name in shape.__struct_fields__:
             given.setdefault(name, []).append(value)
         elif member and member[1] == "metadata" and member[1] in shape.__struct_fields__:
-            given.setdefault(member[1], {})[member[2]] = value
+            members.setdefault(member[1], {})[member[2]] = value
         elif name in shape.__struct_fields__:
             given[name] = value
         else:
             raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+    given = members | given
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
