@@ -3,8 +3,8 @@
     uv run python bench/cassettes.py [--vcrpy PYTHON] [--aimock CLI.JS] [--json FILE]
 
 `--vcrpy` is a Python that has vcrpy and httpx, `--aimock` the path of `dist/cli.js` of @copilotkit/aimock (npm);
-what is not given is left out. Each figure comes from a process of its own; the same requests go to each, in recorded order, as
-streamed chat completions of 20 chunks. Ratios are to be read, not the figures: all share the machine.
+what is not given is left out. Each figure comes from a process of its own; the same requests go to each, in recorded
+order, as streamed chat completions of 20 chunks. Ratios are to be read, not the figures: all share the machine.
 """
 
 from __future__ import annotations
