@@ -164,7 +164,7 @@ def test_messages_are_those_of_the_request(stored: Stored) -> None:
     assert (second["content"], second["content_parts"]) == ("what is this", parts)
     assert [each["id"] for each in stored("GET", f"/{id_}/messages?order=desc&limit=1").json["data"]] == [f"{id_}-1"]
     assert [each["id"] for each in stored("GET", f"/{id_}/messages?after={id_}-0").json["data"]] == [f"{id_}-1"]
-    assert stored("GET", f"/{id_}/messages?after=other").error["param"] == "after"
+    assert stored("GET", f"/{id_}/messages?after=other").status == 404
 
 
 def test_nobody_reaches_what_somebody_else_stored(stored: Stored) -> None:
@@ -178,7 +178,7 @@ def test_nobody_reaches_what_somebody_else_stored(stored: Stored) -> None:
         reply = stored(method, f"/{id_}{path}", body, owner="bob")
         assert (reply.status, reply.error["code"]) == (404, "not_found")
     assert stored.listed(owner="bob") == []
-    assert stored("GET", f"?after={id_}", owner="bob").error["param"] == "after"
+    assert stored("GET", f"?after={id_}", owner="bob").status == 404
     assert stored("GET", f"/{id_}").json["metadata"] == {"k": "v"}
 
 

@@ -56,9 +56,10 @@ class Player:
     ``volatile`` declares parts of requests that say nothing; ``scrub`` is what the recording was scrubbed with, by
     default a `Scrubber`, so that a request which holds a secret finds the recorded one, which does not.
 
-    Chunks come as they were recorded, their delays times ``speed`` (0: at once). A recording without chunks or timing
-    gives an event a chunk, ``chunk_delay_s`` apart. ``name`` is the file's, for messages; ``remedy`` is the command
-    that records what is missing, ``{upstream}`` and ``{file}`` filled in.
+    Chunks come as they were recorded, their delays times ``speed`` (0: at once); ``joins`` gives those that come at
+    the same time in one piece. A recording without chunks or timing gives an event a chunk, ``chunk_delay_s`` apart.
+    ``name`` is the file's, for messages; ``remedy`` is the command that records what is missing, ``{upstream}`` and
+    ``{file}`` filled in.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Player:
         on_difference: OnDifference | None = None,
         chunk_delay_s: float = 0.0,
         speed: float = 0.0,
+        joins: bool = False,
         name: str = "the recording",
         remedy: str = "antiphon serve --upstream {upstream} --record {file}",
     ) -> None:
@@ -81,6 +83,7 @@ class Player:
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
         self._speed = speed
+        self._joins = joins
         self._name = name
         self._remedy = remedy
         self._match = match
@@ -239,9 +242,29 @@ class Player:
         if response is None:
             return []
         if interaction.fidelity == "wire":
-            return [(chunk.delay_ms / 1000 * self._speed, chunk.data) for chunk in response.chunks]
-        pieces = _split(response.chunks, media_type(response))
-        return [(self._chunk_delay_s if index else 0.0, piece) for index, piece in enumerate(pieces)]
+            paced = [(chunk.delay_ms / 1000 * self._speed, chunk.data) for chunk in response.chunks]
+        else:
+            pieces = _split(response.chunks, media_type(response))
+            paced = [(self._chunk_delay_s if index else 0.0, piece) for index, piece in enumerate(pieces)]
+        return _joined(paced) if self._joins else paced
+
+
+# Large enough that a write more costs nothing, small enough that a long answer still comes in pieces.
+_MAX_JOINED_BYTES = 16 * 1024
+
+
+def _joined(paced: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """The same bytes, those that come at the same time in one piece: on a socket, each piece is a system call."""
+    found: list[tuple[float, list[bytes]]] = []
+    size = 0
+    for wait_s, data in paced:
+        if found and not wait_s and size + len(data) <= _MAX_JOINED_BYTES:
+            found[-1][1].append(data)
+            size += len(data)
+        else:
+            found.append((wait_s, [data]))
+            size = len(data)
+    return [(wait_s, b"".join(pieces)) for wait_s, pieces in found]
 
 
 class PlayedResponse:

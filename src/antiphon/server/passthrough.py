@@ -200,7 +200,7 @@ def _model_in(body: bytes) -> str | None:
 
 def _value_length(body: bytes, start: int) -> int:
     """How long the value of a form field is that begins at ``start``."""
-    return max(body.find(b"\r\n--", start) - start, 0)
+    return max(body.find(b"\r\n", start) - start, 0)
 
 
 def _renamed(body: bytes, model: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
-from antiphon.errors import InvalidRequest, NotFound
+from antiphon.errors import NotFound
 from antiphon.events import RunStarted
 from antiphon.rendering.chat import chat_completion
 from antiphon.server.app import route
@@ -52,10 +52,7 @@ class StoredChats:
     async def list(self, exchange: Exchange) -> None:
         """``GET /v1/chat/completions``: those of this owner that came to an end, oldest first."""
         query = decode_query(exchange.query, ChatListQuery)
-        try:
-            found = await self._store.chats(exchange.owner, query)
-        except NotFound as error:
-            raise _no_such_cursor(error.id) from error
+        found = await self._store.chats(exchange.owner, query)
         await exchange.respond_json(item_list([_completion(each) for each in found.chats], has_more=found.has_more))
 
     async def retrieve(self, exchange: Exchange) -> None:
@@ -87,17 +84,12 @@ class StoredChats:
         if query.after is not None:
             ids = [message["id"] for message in messages]
             if query.after not in ids:
-                raise _no_such_cursor(query.after)
+                raise NotFound("message", query.after)
             messages = messages[ids.index(query.after) + 1 :]
         await exchange.respond_json(item_list(messages[: query.limit], has_more=len(messages) > query.limit))
 
     async def _find(self, exchange: Exchange) -> StoredChat:
         return await self._store.chat(exchange.owner, exchange.parameter("completion_id"))
-
-
-def _no_such_cursor(after: str) -> InvalidRequest:
-    """It is the query that is wrong; what its URL names is there."""
-    return InvalidRequest(f"There is no {after!r} in this list to begin after.", param="after", code="invalid_value")
 
 
 class _Update(msgspec.Struct):
