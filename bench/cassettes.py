@@ -155,7 +155,7 @@ def cpu_s(pid: int) -> float:
 
 
 async def ask(port: int, numbers: list[int], firsts: list[float]) -> None:
-    """One connection, kept alive: each request's answer is read to the end of its chunked body."""
+    """One connection, kept alive: each answer is read to the end of its chunked body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number in numbers:
         body = request_body(number)
@@ -165,12 +165,8 @@ async def ask(port: int, numbers: list[int], firsts: list[float]) -> None:
         status = await reader.readline()
         assert b" 200 " in status, status
         await reader.readuntil(b"\r\n\r\n")
-        size = int((await reader.readline()).strip(), 16)
         firsts.append(time.perf_counter() - sent)
-        while size:
-            await reader.readexactly(size + 2)
-            size = int((await reader.readline()).strip(), 16)
-        await reader.readline()
+        await reader.readuntil(b"\r\n0\r\n\r\n")  # the last chunk; cheap, or the client would be what is measured
     writer.close()
 
 
@@ -201,7 +197,7 @@ def served(command: list[str], port: int) -> dict[str, float]:
         server.wait()
     return {
         "requests_s": SERVED / seconds,
-        "first_byte_ms": statistics.median(firsts) * 1000,
+        "first_byte_ms": statistics.median(firsts) * 1000,  # of the head, here
         "cpu_ms_a_request": used / SERVED * 1000,
     }
 

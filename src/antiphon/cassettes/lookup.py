@@ -35,6 +35,9 @@ OTHER: Final = 2  # of a kind that is not looked up here
 _MAX_NEIGHBOURS = 16
 _MAX_COMPARED = 1000
 
+# As many more are looked at before a request is scrubbed, which takes longer: about as many as clients at a time.
+_NEAR = 64
+
 
 class Ambiguous(Exception):
     """Several interactions would fit and nothing says which; the first two of them."""
@@ -86,8 +89,9 @@ class Lookup:
         exact = [_digest(matching.exact_key(request))]
         if (found := self._exact.first(exact[0])) is not None:
             return found
-        if self._scanned < len(self._all) and self._scan() == exact[0]:
-            return self._scanned - 1  # a client that asks as it asked before looks no further
+        for _ in range(min(_NEAR, len(self._all) - self._scanned)):
+            if self._scan() == exact[0]:
+                return self._scanned - 1  # who asks as it was asked before looks no further
         forms = [request, *other_forms()]
         exact += [_digest(matching.exact_key(form)) for form in forms[1:]]
         for key in exact:
