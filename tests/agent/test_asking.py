@@ -72,6 +72,18 @@ def test_without_truncation_a_question_that_is_too_long_fails(request_: dict[str
     assert isinstance(events[-1], TurnFailed)
 
 
+def test_a_question_that_stays_too_long_fails_as_one_that_nobody_accepted() -> None:
+    provider = ScriptedProvider(TOO_LONG, TOO_LONG)
+    asked = CreateResponse(model="m", truncation="auto")
+    call = ModelCall(model="m", request=asked, items=[user("0"), user("1")])
+
+    async def main() -> list[list[ModelEvent]]:
+        return [batch async for batch in Asking(provider, call, asked, new_interaction=str).events()]
+
+    (batch,) = asyncio.run(main())
+    assert [type(event) for event in batch] == [Diagnostic, TurnFailed]
+
+
 def test_what_cannot_be_shortened_fails() -> None:
     assert isinstance(ask(ScriptedProvider(TOO_LONG), truncation="auto")[-1], TurnFailed)
 

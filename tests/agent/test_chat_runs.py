@@ -16,6 +16,7 @@ from antiphon.rendering.items import output_items
 from antiphon.store.sqlite import SqliteStore
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
 from antiphon.wire.chat_requests import CreateChatCompletion, decode_chat_request
+from antiphon.wire.lists import ChatListQuery
 
 
 def request(**fields: Any) -> CreateChatCompletion:
@@ -56,6 +57,17 @@ def test_a_run_says_which_api_it_was_asked_by_and_keeps_the_whole_request() -> N
         assert isinstance(started, RunStarted)
         assert (started.api, started.request) == ("chat", asked.raw)
         assert (await store.chat("ada", started.run)).events == events
+
+    asyncio.run(main())
+
+
+def test_a_chat_is_stored_only_if_that_was_asked_for() -> None:
+    async def main() -> None:
+        store = SqliteStore.open(None, clock=FakeClock())
+        made = runner(store, ScriptedProvider(text_turn("hello"), text_turn("hello")))
+        for asked in (request(), request(store=False)):
+            await events_of(made, asked)
+        assert (await store.chats("ada", ChatListQuery())).chats == []
 
     asyncio.run(main())
 

@@ -55,6 +55,7 @@ ONLY_ADD = {
         ({"type": "custom", "name": "multiply"}, []),
         ({"type": "function", "name": "add", "namespace": "elsewhere"}, []),
         ({"type": "allowed_tools", "tools": [{"type": "mcp", "server_label": "s"}]}, []),
+        ({"type": "web_search"}, ["add", "multiply"]),
         ("none", []),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits, ToolCall
@@ -141,6 +142,42 @@ def test_a_tool_that_raises_is_a_result_and_the_run_goes_on() -> None:
     assert "no such city" in failed.output
     assert isinstance(batches[-1][-1], RunFinished)
     assert batches[-1][-1].status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("choice", "after"),
+    [
+        ("required", "auto"),
+        ({"type": "function", "name": "look"}, "auto"),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "look"}]},
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look"}]},
+        ),
+        ("auto", "auto"),
+    ],
+)
+def test_a_model_that_has_called_what_it_had_to_is_not_made_to_call_again(choice: Any, after: Any) -> None:
+    async def look(call: ToolCall) -> str:
+        return "nothing"
+
+    provider = ScriptedProvider(tool_turn(("c1", "look", "{}")), text_turn("x", turn=1))
+    tools = [{"type": "function", "name": "look"}]
+    collect(runner(provider, look=Tool(look)), tools=tools, tool_choice=choice)
+    assert [call.request.tool_choice for call in provider.calls] == [choice, after]
+
+
+def test_a_request_limits_the_calls_that_the_server_runs() -> None:
+    ran = []
+
+    async def look(call: ToolCall) -> str:
+        ran.append(call.call_id)
+        return "nothing"
+
+    turn = tool_turn(("c1", "look", "{}"), ("c2", "look", "{}"))
+    batches = collect(runner(ScriptedProvider(turn, text_turn("x", turn=1)), look=Tool(look)), max_tool_calls=1)
+    assert ran == ["c1"]
+    assert types(batches).count("ToolCallFailed") == 1
+    assert types(batches)[-1] == "RunFinished"
 
 
 def test_an_effect_is_durable_before_it_happens() -> None:

@@ -259,3 +259,30 @@ def test_the_seed_recording_is_replayed_byte_for_byte() -> None:
             assert all(chunk.endswith(b"\n\n") and chunk.count(b"data: ") == 1 for chunk in chunks)
 
     asyncio.run(run())
+
+
+def test_chunks_that_come_at_once_may_be_joined_and_those_with_a_delay_are_not() -> None:
+    one = msgspec.structs.replace(
+        recorded("a"),
+        response=RecordedResponse(
+            status=200,
+            chunks=tuple(Chunk(wait_ms, data) for wait_ms, data in [(5, b"a"), (0, b"b"), (1, b"c"), (0, b"d")]),
+        ),
+    )
+
+    async def pieces(speed: float) -> list[bytes]:
+        response = await Player([one], speed=speed, joins=True).send(asked("a"))
+        return [data async for data in response.chunks()]
+
+    assert asyncio.run(pieces(0)) == [b"abcd"]
+    assert asyncio.run(pieces(0.001)) == [b"ab", b"cd"]
+
+
+def test_an_answer_that_is_joined_still_comes_in_pieces_of_a_bounded_size() -> None:
+    one = recorded("a", *[b"x" * 10_000] * 5)
+
+    async def sizes() -> list[int]:
+        response = await Player([one], joins=True).send(asked("a"))
+        return [len(data) async for data in response.chunks()]
+
+    assert asyncio.run(sizes()) == [10_000] * 5

@@ -147,11 +147,11 @@ def test_what_belongs_to_a_call_or_to_reasoning_is_shown_so_that_a_client_can_se
     )
     made = call("0.1", "{}")
     made[-1] = ToolCallFinished(block="0.1", arguments="{}", provider_data={**signed, "id": "another", "function": {}})
-    blocks = [*think("0.0", "Hm", details=[part]), *made, *think("0.2", details=[part])]
+    blocks = [*think("0.0", "Hm", details=[part, part]), *made, *think("0.2", details=[part])]
     events = [run_started(), *turn(0, *blocks, finish_reason="tool_calls"), ENDED]
     for completion, details in (
-        (chat_completion(events), [part, part]),
-        (accumulated(events), [{**part, "index": 0}, {**part, "index": 1}]),
+        (chat_completion(events), [part] * 3),
+        (accumulated(events), [{**part, "index": index} for index in range(3)]),
     ):
         message = completion["choices"][0]["message"]
         (shown,) = message["tool_calls"]

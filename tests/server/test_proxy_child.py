@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from antiphon.cassettes import read
+from antiphon.cli import main
 from antiphon.server.child import CLIENTS, client_environment, client_upstreams
 
 SECRET = "sk-live-0123456789abcdef"
@@ -57,55 +61,66 @@ def model() -> Iterator[str]:
     server.server_close()
 
 
-def antiphon(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTIPHON_"))}
-    command = [sys.executable, "-m", "antiphon", *arguments]
-    return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=30)
+class Ran(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
 
 
-def test_run_records_then_replays_without_a_key_and_passes_the_exit_code_on(tmp_path: Path, model: str) -> None:
+@pytest.fixture
+def antiphon(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """`antiphon run` in this process, its child in one of its own; gives what both wrote."""
+    level = logging.getLogger("antiphon").level
+    clean = {name: None for name in os.environ if name.startswith(("OPENAI_", "ANTIPHON_"))}
+
+    def run(*arguments: str, **env: str) -> Ran:
+        result = CliRunner().invoke(main, ["run", *arguments], env=clean | env)
+        child = capfd.readouterr()
+        return Ran(result.exit_code, child.out, child.err + result.stderr)
+
+    yield run
+    logging.getLogger("antiphon").setLevel(level)
+
+
+Antiphon = Callable[..., Ran]
+
+
+def test_run_records_then_replays_without_a_key_and_passes_the_exit_code_on(
+    antiphon: Antiphon, tmp_path: Path, model: str
+) -> None:
     cassette, command = str(tmp_path / "c.jsonl"), ("--", sys.executable, "-c", CHILD)
-    live = antiphon(
-        "run",
-        "--cassette",
-        cassette,
-        "--mode",
-        "record",
-        *command,
-        OPENAI_BASE_URL=f"{model}/v1",
-        OPENAI_API_KEY=SECRET,
-    )
-    assert (live.returncode, live.stdout, live.stderr) == (7, "hello\n", "")
+    env = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": SECRET}
+    assert antiphon("--cassette", cassette, "--mode", "record", *command, **env) == (7, "hello\n", "")
     assert SECRET not in Path(cassette).read_text()
-    replayed = antiphon("run", "--cassette", cassette, *command)
-    assert (replayed.returncode, replayed.stdout, replayed.stderr) == (7, "hello\n", "")
+    assert antiphon("--cassette", cassette, *command) == (7, "hello\n", "")
 
 
-def test_run_says_what_was_never_asked_for_and_prunes_it_on_demand(tmp_path: Path, model: str) -> None:
+def test_run_says_what_was_never_asked_for_and_prunes_it_on_demand(
+    antiphon: Antiphon, tmp_path: Path, model: str
+) -> None:
     cassette = str(tmp_path / "c.jsonl")
     ask = CHILD.replace("sys.exit(7)", "")
     env = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "x"}
     for child in (ask, ask.replace('b"{}"', 'b"[]"')):
-        antiphon("run", "--cassette", cassette, "--mode", "record", "--", sys.executable, "-c", child, **env)
+        antiphon("--cassette", cassette, "--mode", "record", "--", sys.executable, "-c", child, **env)
     assert len(list(read(cassette))) == 2
-    replayed = antiphon("run", "--cassette", cassette, "--prune", "--", sys.executable, "-c", ask)
-    assert replayed.returncode == 0
+    replayed = antiphon("--cassette", cassette, "--prune", "--", sys.executable, "-c", ask)
+    assert replayed.code == 0
     assert "interaction 1 was never asked for: POST /chat/completions" in replayed.stderr
     assert len(list(read(cassette))) == 1
 
 
-def test_a_command_or_cassette_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_command_or_cassette_that_is_not_there_is_told_in_one_line(antiphon: Antiphon, tmp_path: Path) -> None:
     for arguments in (("nowhere.jsonl", "true"), (str(tmp_path / "x"), "--mode", "record", "no-such-command")):
-        found = antiphon("run", "--cassette", *arguments)
-        assert found.returncode == 2
+        found = antiphon("--cassette", *arguments)
+        assert found.code == 2
         assert found.stderr.startswith("antiphon: ")
         assert found.stderr.count("\n") == 1
 
 
-def test_a_child_ended_by_a_signal_is_told_as_shells_do(tmp_path: Path) -> None:
-    code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-    found = antiphon("run", "--cassette", str(tmp_path / "c"), "--mode", "auto", "--", sys.executable, "-c", code)
-    assert found.returncode == 128 + signal.SIGTERM
+def test_a_child_ended_by_a_signal_is_told_as_shells_do(antiphon: Antiphon, tmp_path: Path) -> None:
+    found = antiphon("--cassette", str(tmp_path / "c"), "--mode", "auto", "--", "sh", "-c", "kill -TERM $$")
+    assert found.code == 128 + signal.SIGTERM
 
 
 def test_a_proxy_that_is_killed_leaves_a_cassette_with_all_that_was_complete(tmp_path: Path, model: str) -> None:

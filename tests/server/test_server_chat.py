@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from asgi_client import Reply, ask
@@ -8,18 +8,21 @@ from fakes import FakeProvider, FakeResponse
 from antiphon.agent.loop import Target
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
+from antiphon.config import Repair
 from antiphon.errors import CassetteMismatch, ConnectFailed, ConnectionLost, ModelNotFound
+from antiphon.events import ErrorInfo, TurnFailed
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.passthrough import Passthrough
 from antiphon.store.sqlite import SqliteStore
+from antiphon.testing import text_turn
 
 PATH = "/v1/chat/completions"
 STREAM = (b'data: {"choices":[]}\n\n', b"data: [DO", b"NE]\n\n")
 
 
-def app(*targets: Target, forward_auth: bool = False) -> App:
+def app(*targets: Target, forward_auth: bool = False, repair: dict[str, Repair] | None = None) -> App:
     def resolve(model: str) -> list[Target]:
         if model != "m":
             raise ModelNotFound(model)
@@ -30,7 +33,13 @@ def app(*targets: Target, forward_auth: bool = False) -> App:
     passthrough = Passthrough(
         resolve, targets[0].provider if targets else FakeProvider(), ids, forward_auth=forward_auth
     )
-    chat = Chat(runner, passthrough, resolve, forward_auth=forward_auth)
+    chat = Chat(
+        runner,
+        passthrough,
+        resolve,
+        repair_of=lambda target: (repair or {}).get(target.provider.name, "auto"),
+        forward_auth=forward_auth,
+    )
     return App(chat.routes(), keys=Keys({}), clock=clock, ids=ids, forward_auth=forward_auth)
 
 
@@ -147,3 +156,57 @@ def test_our_key_being_refused_is_not_the_clients_fault_unless_it_was_theirs() -
     assert (ours.status, ours.error["code"]) == (502, "upstream_authentication_failed")
     assert b"sk-serv" not in ours.body
     assert post(app(Target(refused(), "m"), forward_auth=True)).status == 401
+
+
+STORED = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "store": True}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "body", "is_run"),
+    [
+        ("auto", "auto", {"model": "m", "messages": []}, False),
+        ("auto", "auto", STORED, True),
+        ("never", "auto", STORED, True),
+        ("never", "never", STORED, False),
+        ("never", "always", {**STORED, "store": False}, True),
+    ],
+)
+def test_all_targets_of_a_model_are_treated_as_one_of_them_needs(
+    first: Repair, second: Repair, body: dict[str, Any], is_run: bool
+) -> None:
+    providers = [FakeProvider(name, turns=[text_turn("x")], answers=[FakeResponse(b"raw")]) for name in ("a", "b")]
+    targets = [Target(provider, "m") for provider in providers]
+    reply = post(app(*targets, repair={"a": first, "b": second}), body)
+    assert (reply.status, reply.body != b"raw") == (200, is_run)
+
+
+def test_a_run_falls_back_too_and_is_shown_under_the_name_that_was_asked_for() -> None:
+    failed = [[TurnFailed(turn=0, error=ErrorInfo(code="upstream_connect_failed", message="down"), retryable=True)]]
+    first, second = FakeProvider("a", turns=[failed]), FakeProvider("b", turns=[text_turn("hello")])
+    reply = post(app(Target(first, "m-1"), Target(second, "m-2")), STORED)
+    assert (reply.status, reply.json["model"]) == (200, "m")
+    assert second.calls[0].model == "m-2"
+
+
+class Silence(asyncio.Event):
+    """An event that never comes; whoever begins to wait for it makes the client leave."""
+
+    def __init__(self, leave: asyncio.Event) -> None:
+        super().__init__()
+        self._leave = leave
+
+    async def wait(self) -> Literal[True]:
+        self._leave.set()
+        return await super().wait()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_a_run_cancels_its_upstream(stream: bool) -> None:
+    async def main() -> None:
+        leave = asyncio.Event()
+        upstream = FakeProvider(turns=[[*text_turn("hello")[:3], Silence(leave)]])
+        reply = await ask(app(Target(upstream, "m")), "POST", PATH, {**STORED, "stream": stream}, leave=leave)
+        assert not reply.ended
+        assert upstream.gone.is_set()
+
+    asyncio.run(main())

@@ -1,12 +1,18 @@
 """Under ``repair = "auto"`` a chat completion is passed through unless there is a reason against it; see `docs`."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from chat_upstream import DONE, Served, answer, chunk, delta, served
+from fakes import FakeProvider
+
+from antiphon.agent.loop import Target
+from antiphon.config import dialect_of, load_settings
+from antiphon.server import wiring
 
 SENT = b'{ "model":"m", "messages":[{"role":"user","content":"hi"}], "stream":true, "vendor" : {"x":1e2}%s}'
 ODD = b': ping\n\ndata: {"choices" : [{"delta":{"content":"x"}}], "odd":1.0}\r\n\r\ndata:[DONE]\n\n'
@@ -49,6 +55,7 @@ def test_a_reason_against_it_makes_it_a_run(auto: Served, reason: bytes) -> None
     "no_reason",
     [
         b', "store": false',
+        b', "store": 1',
         b', "store": null, "tools": null, "modalities": ["text"], "audio": null',
         b', "tools": [{"type":"function","function":{"name":"a_b-c"}}, {"type":"odd"}, 7]',
     ],
@@ -123,3 +130,15 @@ def test_an_upload_reaches_the_upstream_untouched(auto: Served) -> None:
     assert found.text == "hello"
     assert sound in auto.upstream.asked[0].body
     assert auto.upstream.asked[0].headers["content-type"].startswith("multipart/form-data; boundary=")
+
+
+@pytest.mark.parametrize(("upstream", "expected"), [("a", "never"), ("b", "always")])
+def test_an_upstream_may_be_treated_otherwise_than_the_others(tmp_path: Path, upstream: str, expected: str) -> None:
+    toml = tmp_path / "antiphon.toml"
+    toml.write_text(
+        "repair = 'always'\n[upstreams.a]\nbase_url = 'http://a'\nrepair = 'never'\n"
+        "[upstreams.b]\nbase_url = 'http://b'\n"
+    )
+    settings = load_settings({}, {}, toml)
+    repair_of = partial(wiring._repair, settings, partial(dialect_of, settings))
+    assert repair_of(Target(FakeProvider(upstream), "m")) == expected

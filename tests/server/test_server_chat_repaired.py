@@ -173,6 +173,22 @@ def test_a_freeform_tool_is_offered_as_a_function_and_its_call_comes_back_freefo
     assert chat.upstream.asked[-1].json["tool_choice"] == {"type": "function", "function": {"name": "patch"}}
 
 
+def test_a_second_choice_that_nobody_asked_for_belongs_to_the_first(chat: Served) -> None:
+    chat.say(chunk(delta(0, content="a")), chunk(delta(1, content="b", finish_reason="stop")), DONE)
+    (choice,) = chat.client.chat.completions.create(model="m", messages=HI).choices
+    assert choice.message.content == "ab"
+
+
+def test_an_id_that_an_earlier_call_has_is_not_given_again(chat: Served) -> None:
+    made: Any = {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    history: Any = [*HI, {"role": "assistant", "tool_calls": [made]}]
+    history.append({"role": "tool", "tool_call_id": "call_0", "content": "42"})
+    chat.say(chunk(delta(tool_calls=[call(0, "call_0", "f", "{}")], finish_reason="tool_calls")), DONE)
+    completion = chat.client.chat.completions.create(model="m", messages=history)
+    (again,) = completion.choices[0].message.tool_calls or []
+    assert again.id != "call_0"
+
+
 # --- what goes wrong -------------------------------------------------------------------------
 
 
@@ -190,6 +206,13 @@ def test_a_cut_stream_ends_with_an_error_and_without_done(chat: Served) -> None:
     chat.say(chunk(delta(content="Ha")))
     with pytest.raises(openai.APIError, match="stopped before it was finished"):
         list(chat.client.chat.completions.create(model="m", messages=HI, stream=True))
+
+
+def test_a_stream_that_ran_into_the_limit_is_complete_all_the_same(chat: Served) -> None:
+    chat.say(chunk(delta(content="Ha", finish_reason="length")), DONE)
+    text = raw(chat, stream=True).text
+    assert '"finish_reason":"length"' in text
+    assert text.endswith("data: [DONE]\n\n")
 
 
 def test_a_cut_answer_that_was_to_come_whole_is_an_http_error(chat: Served) -> None:

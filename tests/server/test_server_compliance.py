@@ -213,16 +213,16 @@ def test_a_compacted_conversation_goes_on_from_its_summary(tmp_path: Path) -> No
             assert reply.status == 200, reply.body
             assert complaint_about("open-responses", "CompactResource", reply.json) is None
             assert complaint_about("openai", "CompactResource", reply.json) is None
-            assert [item["type"] for item in reply.json["output"]] == ["message", "compaction"]
-            assert "Tuesday" not in reply.json["output"][1]["encrypted_content"]
+            (compaction,) = reply.json["output"]
+            assert compaction["type"] == "compaction"
+            assert "Tuesday" not in compaction["encrypted_content"]
             following = [*reply.json["output"], message("user", "When?")]
             assert (await ask(app, "POST", "/v1/responses", {"model": "m", "input": following})).status == 200
 
     asyncio.run(main())
-    told = [sent["content"] for sent in upstream.asked[1]["messages"]]
-    assert told[0] == "Launch on Tuesday?"
-    assert "They agreed on Tuesday." in told[1]
-    assert told[2] == "When?"
+    summary, question = [sent["content"] for sent in upstream.asked[1]["messages"]]
+    assert summary.endswith("They agreed on Tuesday.")
+    assert question == "When?"
 
 
 @pytest.mark.parametrize(

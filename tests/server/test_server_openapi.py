@@ -60,7 +60,7 @@ def test_what_is_accepted_fits_it(document: Any, scenario: str) -> None:
 
 # What only the state of the server, or other parts of the request, make wrong.
 BY_CIRCUMSTANCE = {
-    *("no input", "a file's id", "an output of no call", "a foreign compaction", "a reference to nothing"),
+    *("a file's id", "an output of no call", "a foreign compaction", "a reference to nothing"),
     *("an unknown previous response", "an unknown conversation", "an unknown model", "a choice of no tool"),
     *("11 MB", "many items", "an unknown part"),
 }

@@ -1,8 +1,8 @@
 """Shows that every row counts: disables each row of the decision tables in turn and looks for a test that notices.
 
-Nothing is edited. Each row is tried in a process of its own, forked from this one after everything is imported: there
-the row is taken out of its table, and the tests that are named for it are run. Where none of them fails, the tests of
-its rooms are run. A row that no test notices proves nothing, and the exit code is 1.
+Nothing is edited. Each row is tried in a process of its own, forked from this one after the tests were collected:
+there the row is taken out of its table, and the tests that are named for it are run. Where none of them fails, all
+tests of its rooms are run. A row that no test notices proves nothing, and the exit code is 1.
 
 Usage: scripts/prove-rows [PART OF A ROW'S NAME]...   for example `scripts/prove-rows tool_calls.ROWS dialects`
 """
@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,16 +28,15 @@ from antiphon.dialects import OPENAI, ChatRules, Dialect
 
 ROOT = Path(__file__).parents[2]
 # Properties draw and corpora read what comes along: that they notice a row would prove little, and takes long.
-REWRITE_WARNING = "ignore::pytest.PytestAssertRewriteWarning"
 LEFT_OUT = ("properties", "corpus", "fuzz", "hostile", "sdk", "schemas")
 
 
 class Row(NamedTuple):
-    """One row: ``disable`` takes it out of the process; ``named`` selects the tests that bear its name."""
+    """One row: ``disable`` takes it out of the process; tests whose names hold one of ``named`` are named for it."""
 
     name: str
     disable: Callable[[], None]
-    named: str
+    named: tuple[str, ...]
     rooms: tuple[str, ...]
 
 
@@ -45,30 +44,30 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table in a module: a sequence, a mapping or a set; ``named`` is for rows that do not name their quirk."""
+    """A table in a module: a sequence, a mapping or a set; ``quirks`` is for rows that name none."""
 
     module: str
     attribute: str
-    named: str = ""
+    quirks: tuple[str, ...] = ()
     rooms: tuple[str, ...] = ("assembly",)
 
 
 TABLES = [
     Table("assembly.tool_calls", "ROWS"),
     Table("assembly.arguments", "RULES"),
-    Table("assembly.finish", "FINISH_REASONS", "q45_ or q37_ or q29_"),
-    Table("assembly.finish", "CUT", "q25_ or q45_"),
-    Table("assembly.errors", "PHRASES", "q90_ or q91_"),
-    Table("assembly.errors", "CODES", "q89_ or q90_ or q91_"),
-    Table("assembly.errors", "STATUSES", "q89_"),
-    Table("assembly.errors", "SHAPES", "q83_ or q89_"),
-    Table("assembly.retry", "HEADERS", "q90_"),
-    Table("assembly.markup", "MARKUPS", "q27_"),
-    Table("assembly.chat", "_LATCHED_KEYS", "q51_ or q56_ or q57_"),
-    Table("assembly.chat", "_READ_KEYS", "q57_ or q99_"),
+    Table("assembly.finish", "FINISH_REASONS", ("Q45", "Q37", "Q29")),
+    Table("assembly.finish", "CUT", ("Q25", "Q45")),
+    Table("assembly.errors", "PHRASES", ("Q90", "Q91")),
+    Table("assembly.errors", "CODES", ("Q89", "Q90", "Q91")),
+    Table("assembly.errors", "STATUSES", ("Q89",)),
+    Table("assembly.errors", "SHAPES", ("Q83", "Q89")),
+    Table("assembly.retry", "HEADERS", ("Q90",)),
+    Table("assembly.markup", "MARKUPS", ("Q27",)),
+    Table("assembly.chat", "_LATCHED_KEYS", ("Q51", "Q56", "Q57")),
+    Table("assembly.chat", "_READ_KEYS", ("Q57", "Q99")),
     Table("providers.learning", "LESSONS", rooms=("providers",)),
-    Table("providers.learning", "_DISPENSABLE", "q106_", rooms=("providers",)),
-    Table("dialects.requests", "COMMON_PARAMETERS", "q106_ or q112_", rooms=("translation",)),
+    Table("providers.learning", "_DISPENSABLE", ("Q106",), rooms=("providers",)),
+    Table("dialects.requests", "COMMON_PARAMETERS", ("Q106", "Q112"), rooms=("translation",)),
 ]
 
 
@@ -82,7 +81,7 @@ def rows_of(table: Table) -> Iterator[Row]:
         yield Row(
             name=f"{table.module}.{table.attribute}: {f'{quirk} ' if quirk else ''}{label}",
             disable=_setter(module, table.attribute, _without(whole, number, entry)),
-            named=table.named or _name_pattern(str(quirk)),
+            named=_words(table.quirks or (str(quirk),)),
             rooms=table.rooms,
         )
 
@@ -105,8 +104,8 @@ def _label(entry: Any) -> str:
     return str(getattr(entry, "__name__", entry))
 
 
-def _name_pattern(quirk: str) -> str:
-    return f"{quirk.lower()}_"
+def _words(quirks: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{quirk.lower()}_" for quirk in quirks)
 
 
 # --- rows that are no entries of one table ------------------------------------------------------
@@ -120,7 +119,7 @@ def rows_of_usage() -> Iterator[Row]:
         for place in places:
             left = {**usage.PLACES, field: tuple(other for other in places if other != place)}
             name = f"assembly.usage.PLACES: {field} from {'.'.join(place)}"
-            yield Row(name, _setter(usage, "PLACES", left), "q75_ or q78_ or q79_ or q81_", ("assembly",))
+            yield Row(name, _setter(usage, "PLACES", left), _words(("Q75", "Q78", "Q79", "Q81")), ("assembly",))
 
 
 def rows_of_dialects() -> Iterator[Row]:
@@ -134,7 +133,7 @@ def rows_of_dialects() -> Iterator[Row]:
                 yield Row(
                     name=f"dialects: {entry.id} {part}.{field}",
                     disable=_entry_setter(changed),
-                    named=f"{test} and {entry.id.replace('/', ' and ').replace('.', ' and ')}",
+                    named=(f"{test}[{entry.id}]",),
                     rooms=("dialects", "config", "providers"),
                 )
 
@@ -144,6 +143,7 @@ def _entry_setter(changed: Any) -> Callable[[], None]:
         read = dialect_files.read_entries
         dialect_files.read_entries = lambda path: [changed if entry.id == changed.id else entry for entry in read(path)]
         dialect_files.shipped.cache_clear()
+        sys.modules["test_dialects_shipped"].BY_ID[changed.id] = changed
 
     return disable
 
@@ -152,7 +152,7 @@ def rows_of_requests() -> Iterator[Row]:
     """A row for each rule of requests: nobody can depart from its default any more."""
     quirks = re.findall(r"^    (\w+): .*#(.*)$", Path(_source(ChatRules)).read_text(encoding="utf-8"), re.MULTILINE)
     for field, comment in quirks:
-        named = " or ".join(_name_pattern(quirk) for quirk in re.findall(r"Q\d+", comment))
+        named = _words(re.findall(r"Q\d+", comment))
         yield Row(f"dialects.ChatRules: {field}", _rule_setter(field), named, ("translation",))
 
 
@@ -205,32 +205,43 @@ def tests_of(rooms: tuple[str, ...]) -> list[str]:
     return [str(file) for file in files if not any(word in file.name for word in LEFT_OUT)]
 
 
-def notices(row: Row | None, arguments: list[str]) -> bool:
-    """Whether a test fails without the row, in a process of its own. Errors on the way there count: they are seen."""
-    sys.stdout.flush()
+class Trial:
+    """A plugin that runs the collected tests once for each row, and not for themselves."""
+
+    def __init__(self, rows: list[Row], found: dict[str, list[str]]) -> None:
+        self._rows = rows
+        self._found = found
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try all rows; every test must pass while all of them are in their place."""
+        if session.testsfailed or _fails(session, session.items, lambda: None):
+            raise pytest.UsageError
+        for row in self._rows:
+            named = [item for item in session.items if any(word in item.name for word in row.named)]
+            if _fails(session, named, row.disable):
+                kind = "named"
+            else:
+                kind = "room" if _fails(session, session.items, row.disable) else "nobody"
+            self._found[kind].append(row.name)
+        return True
+
+
+def _fails(session: pytest.Session, items: list[pytest.Item], disable: Callable[[], None]) -> bool:
+    """Whether one of the tests fails, in a process of its own, after something was disabled there."""
     child = os.fork()
     if child == 0:
-        code = 3
+        code = 1  # whatever goes wrong on the way is seen, too
         with contextlib.suppress(BaseException):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            if row is not None:
-                row.disable()
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", REWRITE_WARNING, *arguments])
-        os._exit(int(code))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def judge(row: Row) -> str:
-    """``named`` if a test named for the row notices that it is gone, ``room`` if only another does, else ``nobody``."""
-    tests = tests_of(row.rooms)
-    words = re.findall(r"[qr]\d+_|test_\w+", row.named)
-    told = [file for file in tests if any(word in Path(file).read_text(encoding="utf-8") for word in words)]
-    if told and notices(row, [*told, "-k", row.named]):
-        return "named"
-    return "room" if notices(row, tests) else "nobody"
+            reporter: Any = session.config.pluginmanager.unregister(name="terminalreporter")
+            assert reporter is not None  # or each dot of each trial would be printed
+            disable()
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    break
+            code = 1 if session.testsfailed else 0
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
 def main() -> int:
@@ -240,14 +251,14 @@ def main() -> int:
     options = parser.parse_args()
     os.chdir(ROOT)
     rows = [row for row in all_rows() if not options.part or any(part in row.name for part in options.part)]
-    for rooms in sorted({row.rooms for row in rows}):
-        if notices(None, tests_of(rooms)):
-            print(f"the tests of {', '.join(rooms)} fail with every row in its place: nothing can be shown")
-            return 2
     began = time.monotonic()
     found: dict[str, list[str]] = {"named": [], "room": [], "nobody": []}
-    for row in rows:
-        found[judge(row)].append(row.name)
+    for rooms in sorted({row.rooms for row in rows}):
+        trial = Trial([row for row in rows if row.rooms == rooms], found)
+        quiet = ("-q", "--no-header", "--timeout=20", "-p", "no:cacheprovider", "--show-capture=no")
+        if pytest.main([*quiet, *tests_of(rooms)], plugins=[trial]):
+            print(f"the tests of {', '.join(rooms)} fail with every row in its place: nothing can be shown")
+            return 2
     for kind, meaning in (("room", "noticed, but by no test that is named for it"), ("nobody", "NOTICED BY NO TEST")):
         for name in found[kind]:
             print(f"{meaning}: {name}")

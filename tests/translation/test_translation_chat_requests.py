@@ -182,3 +182,14 @@ def test_a_format_is_enforced_or_told() -> None:
     made = translate(ChatRules(response_format="text"), response_format=wanted)
     assert '{"type":"object"}' in made.body["messages"][0]["content"]
     assert "response_format" not in made.body
+
+
+def test_a_flag_that_is_off_may_be_left_out_silently() -> None:
+    assert translate(ChatRules(refuses=frozenset({"logprobs"})), logprobs=False).diagnostics == []
+
+
+def test_what_an_assistant_refused_is_its_text() -> None:
+    parts = [{"type": "text", "text": "Well, "}, {"type": "refusal", "refusal": "no."}]
+    messages = [USER, {"role": "assistant", "content": parts}, {"role": "assistant", "refusal": "No."}]
+    sent = translate(messages=messages).body["messages"]
+    assert [each["content"] for each in sent] == ["hi", "Well, no.", "No."]

@@ -1,10 +1,13 @@
-"""What breaks in other translators on the way to Chat Completions (R29, R30, R36): here it does not."""
+"""What breaks in other translators on the way to Chat Completions (R29, R30, R36): here it does not. And what
+upstreams refuse (Q36, Q104-Q112), each by its id."""
 
+import re
 from typing import Any
 
 import pytest
 
-from antiphon.dialects import OPENAI
+from antiphon.dialects import OPENAI, ChatRules, Dialect
+from antiphon.events import ToolCallStarted
 from antiphon.translation import to_chat
 from antiphon.wire.responses import CreateResponse, Item, decode_request, input_items
 
@@ -15,8 +18,8 @@ NOW: Item = {"type": "function_call", "call_id": "c2", "name": "now", "arguments
 
 def messages(*items: Item) -> list[dict[str, Any]]:
     call = to_chat(CreateResponse(model="m"), list(items), model="up", dialect=OPENAI)
-    sent: list[dict[str, Any]] = call.body["messages"]
-    return sent
+    told: list[dict[str, Any]] = call.body["messages"]
+    return told
 
 
 def answer(call: Item) -> Item:
@@ -24,9 +27,9 @@ def answer(call: Item) -> Item:
 
 
 def test_r29_calls_that_follow_each_other_are_one_message_and_their_outputs_follow_it() -> None:
-    sent = messages(USER, ADD, NOW, answer(ADD), answer(NOW))
-    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "tool"]
-    assert [call["id"] for call in sent[1]["tool_calls"]] == ["c1", "c2"]
+    told = messages(USER, ADD, NOW, answer(ADD), answer(NOW))
+    assert [message["role"] for message in told] == ["user", "assistant", "tool", "tool"]
+    assert [call["id"] for call in told[1]["tool_calls"]] == ["c1", "c2"]
 
 
 @pytest.mark.parametrize(
@@ -43,5 +46,62 @@ def test_r30_items_without_a_word_to_the_user_are_no_messages(silent: Item) -> N
 
 def test_r36_an_input_that_is_a_string_is_a_user_message() -> None:
     request = decode_request(b'{"model":"m","input":"hi"}')
-    sent = to_chat(request, input_items(request), model="up", dialect=OPENAI).body["messages"]
-    assert sent == [{"role": "user", "content": "hi"}]
+    told = to_chat(request, input_items(request), model="up", dialect=OPENAI).body["messages"]
+    assert told == [{"role": "user", "content": "hi"}]
+
+
+# --- what upstreams refuse -------------------------------------------------------------------
+
+
+def sent(*items: Item, rules: ChatRules | None = None, **parameters: Any) -> dict[str, Any]:
+    request = CreateResponse(model="m", **parameters)
+    return to_chat(request, list(items), model="up", dialect=Dialect(requests=rules or ChatRules())).body
+
+
+def test_q36_calls_of_the_history_have_no_index() -> None:
+    assistant = sent(USER, {**ADD, "index": 0}, answer(ADD))["messages"][1]
+    assert assistant["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize("tools", [None, [], [{"type": "computer"}]])
+def test_q104_where_there_is_no_tool_nothing_is_said_of_tools(tools: Any) -> None:
+    body = sent(USER, tools=tools, tool_choice="auto", parallel_tool_calls=False)
+    assert {"tools", "tool_choice", "parallel_tool_calls"}.isdisjoint(body)
+
+
+def test_q108_a_name_that_is_not_allowed_is_changed_and_found_again() -> None:
+    names = ["server.read/file", "x" * 100]
+    tools = [{"type": "function", "name": name, "parameters": {}} for name in names]
+    call = to_chat(CreateResponse(model="m", tools=tools), [USER], model="up", dialect=OPENAI)
+    changed = [tool["function"]["name"] for tool in call.body["tools"]]
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in changed)
+    started = [ToolCallStarted(block=name, call_id=name, name=name) for name in changed]
+    assert [event.name for event in call.restore(started) if isinstance(event, ToolCallStarted)] == names
+
+
+@pytest.mark.parametrize(
+    "part", [{"type": "input_image", "image_url": "data:,"}, {"type": "input_file", "file_data": "data:,"}]
+)
+def test_q109_what_a_model_cannot_take_becomes_a_line_of_text(part: dict[str, Any]) -> None:
+    item: Item = {"type": "message", "role": "user", "content": [part]}
+    [message] = sent(item, rules=ChatRules(images=False, files=False))["messages"]
+    assert isinstance(message["content"], str)
+    assert message["content"]
+
+
+def test_q110_a_call_without_an_output_is_closed_and_an_output_without_a_call_dropped() -> None:
+    told = messages(USER, ADD, {"type": "message", "role": "user", "content": "and?"}, answer(NOW))
+    assert [message["role"] for message in told] == ["user", "assistant", "tool", "user"]
+
+
+@pytest.mark.parametrize(("policy", "content"), [("omit", {}), ("null", {"content": None}), ("empty", {"content": ""})])
+def test_q111_the_content_beside_calls_is_what_the_upstream_wants(policy: Any, content: dict[str, Any]) -> None:
+    assistant = sent(USER, ADD, answer(ADD), rules=ChatRules(empty_content=policy))["messages"][1]
+    assert {name: value for name, value in assistant.items() if name == "content"} == content
+
+
+def test_q112_a_field_that_is_no_parameter_of_chat_is_not_sent() -> None:
+    request = decode_request(b'{"model":"m","input":"hi","reasoning_split":true,"enable_thinking":false}')
+    call = to_chat(request, input_items(request), model="up", dialect=OPENAI)
+    assert {"reasoning_split", "enable_thinking"}.isdisjoint(call.body)
+    assert [note.quirk for note in call.diagnostics] == ["unknown_parameter"]

@@ -3,13 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from antiphon.errors import InvalidRequest
 from antiphon.wire.items import check_outputs
+from antiphon.wire.lists import Include
 from antiphon.wire.parameters import INCLUDES, PARAMETERS, refuse_unserved, table
 from antiphon.wire.responses import CreateResponse, decode_request, input_items
 
@@ -52,6 +53,10 @@ def test_every_parameter_of_both_documents_has_a_row_and_no_row_is_made_up() -> 
 def test_every_include_of_the_document_has_a_row() -> None:
     schemas = document("openai-2.3.0.openapi.json")["components"]["schemas"]
     assert set(INCLUDES) == set(schemas["IncludeEnum"]["enum"])
+
+
+def test_what_may_be_included_is_the_same_in_bodies_and_queries() -> None:
+    assert set(INCLUDES) == set(get_args(Include))
 
 
 def test_every_parameter_is_decoded_and_checked() -> None:

@@ -48,9 +48,16 @@ class Asking:
         self._shown = False
         self._usage: Usage | None = None  # of answers that were asked again
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the provider's events would pass as they are, whatever they are."""
+        gate = ToolGate(self._request, max_calls=self._max_calls)
+        return gate.is_open and self._format is None and self._request.truncation != "auto"
+
     async def events(self) -> AsyncGenerator[list[ModelEvent], None]:
         """The events of the turn; the last batch ends with its end."""
         call: ModelCall | None = self._call
+        told: list[ModelEvent] = []  # of what was asked before; goes with what comes next, and does not come alone
         while call is not None:
             asked, call = call, None
             turn: list[ModelEvent] = []
@@ -63,8 +70,12 @@ class Asking:
                     shown = turn if self._holds else batch
                     if _is_end(batch):
                         call, shown = self._judged(asked, turn, shown)
+                    if call is not None:
+                        told += shown
+                        continue
                     self._shown = self._shown or any(not isinstance(event, Diagnostic) for event in shown)
-                    yield shown
+                    yield [*told, *shown] if told else shown
+                    told = []
 
     async def _answer(self, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         gate = ToolGate(self._request, max_calls=self._max_calls)

@@ -30,7 +30,8 @@ _CONTENT = (TextStarted, RefusalStarted)
 class ToolGate:
     """Passes the events of one turn on, without the calls that the request does not allow.
 
-    ``max_calls`` is how many calls this turn may still make; None means any number.
+    ``max_calls`` is how many calls this turn may still make; None means any number. ``is_open`` says that nothing is
+    limited.
     """
 
     def __init__(self, request: CreateResponse, *, max_calls: int | None = None) -> None:
@@ -41,11 +42,11 @@ class ToolGate:
         self._dropped: set[str] = set()
         self._names: list[str] = []  # of calls that are not allowed
         self._has_content = False
-        self._is_open = self._allowed is None and max_calls is None and not self._one_call
+        self.is_open = self._allowed is None and max_calls is None and not self._one_call
 
     def let_through(self, events: list[ModelEvent]) -> list[ModelEvent]:
         """What of these events goes on; the very list where nothing is limited."""
-        if self._is_open:
+        if self.is_open:
             return events
         passed: list[ModelEvent] = []
         for event in events:
@@ -95,7 +96,10 @@ def _allowed(choice: str | dict[str, Any] | None) -> list[dict[str, Any]] | None
         return []
     if not isinstance(choice, dict):
         return None
-    return list(choice["tools"]) if choice["type"] == "allowed_tools" else [choice]
+    if choice["type"] == "allowed_tools":
+        return list(choice["tools"])
+    # A hosted tool that is not here could not be called: the choice was taken for auto, and disclosed.
+    return [choice] if choice["type"] in ("function", "custom", "mcp") else None
 
 
 def _is_meant(call: ToolCallStarted, choice: dict[str, Any]) -> bool:

@@ -12,6 +12,8 @@ from contextlib import aclosing
 from itertools import chain, takewhile
 from typing import Literal, NamedTuple
 
+from msgspec import structs
+
 from antiphon.agent.asking import Asking
 from antiphon.agent.journal import Journal
 from antiphon.agent.machine import (
@@ -247,7 +249,7 @@ class Loop:
         said = output_items(chain(self._journal.events, (started,)), self._run)
         call = ModelCall(
             model=started.model,
-            request=self._request,
+            request=_unforced(self._request) if _has_acted(said) else self._request,
             items=self._items + [item for item in said if not is_abandoned(item)],
             turn=started.turn,
             interaction=started.interaction,
@@ -275,7 +277,8 @@ class Loop:
             max_calls=self._calls_left(request),
             max_format_retries=self._limits.max_format_retries,
         )
-        return asking.events()
+        # A stream that nobody looks into is not passed through two more hands.
+        return provider.stream(call) if asking.changes_nothing else asking.events()
 
     def _calls_left(self, request: CreateResponse) -> int | None:
         """How many calls the model may still make; in OpenAI's profile only what is run here counts."""
@@ -363,3 +366,17 @@ def _started(effect: CallModel, provider: Provider, model: str, interaction: str
 
 def _answered(call: ToolCall, code: str, message: str) -> ToolCallFailed:
     return ToolCallFailed(block=call.block, output=message, error=ErrorInfo(code=code, message=message))
+
+
+def _has_acted(said: Sequence[Item]) -> bool:
+    return any(str(item["type"]).endswith("_output") for item in said)
+
+
+def _unforced(request: CreateResponse | CreateChatCompletion) -> CreateResponse | CreateChatCompletion:
+    """The request for a model that has called what it had to: forced again, it would call for ever."""
+    choice = request.tool_choice
+    if not isinstance(request, CreateResponse) or choice in (None, "none", "auto"):
+        return request
+    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
+        return structs.replace(request, tool_choice={**choice, "mode": "auto"})
+    return structs.replace(request, tool_choice="auto")

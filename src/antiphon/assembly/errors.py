@@ -150,7 +150,6 @@ STATUSES: dict[int, Kind] = {
     425: _UNAVAILABLE,
     429: _RATE,
     498: _RATE,  # Groq: flex tier at capacity
-    529: _UNAVAILABLE,  # Anthropic: overloaded
 }
 
 

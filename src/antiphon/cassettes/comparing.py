@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from antiphon.cassettes import wires
 from antiphon.cassettes.endpoints import is_stream
 from antiphon.cassettes.format import Interaction, RecordedResponse
 from antiphon.cassettes.matching import Difference, compare, family, loose_key, normalise, relevant_differences
@@ -125,7 +126,8 @@ def meaning(interaction: Interaction) -> Any:
     if response is None:
         return None
     said = describe(interaction)
-    value = said["choices"] or said["response"] or _body(response)
+    other = wires.said(said["endpoint"], response)
+    value = said["choices"] or said["response"] or (msgspec.to_builtins(other) if other else _body(response))
     error = None if response.error is None else response.error.code
     return {"status": response.status, "error": error, "answer": _without_volatile(value)}
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from antiphon.cassettes.format import Interaction
 from antiphon.cassettes.picture import clean
 from antiphon.cassettes.reading import read
-from antiphon.cassettes.view import describe, request_object
+from antiphon.cassettes.view import describe, model_of
 
 # Heading, columns; numbers stand to the right.
 _COLUMNS = (
@@ -43,7 +43,6 @@ def listing(path: str | Path) -> Iterator[Text]:
 
 def _cells(index: int, interaction: Interaction) -> list[str]:
     said = describe(interaction)
-    model = request_object(interaction).get("model")
     duration_ms = interaction.duration_ms
     method = interaction.request.method if interaction.request else interaction.kind
     return [
@@ -51,7 +50,7 @@ def _cells(index: int, interaction: Interaction) -> list[str]:
         "ws" if interaction.kind == "websocket" else method,
         said["endpoint"],
         "" if said["status"] is None else str(said["status"]),
-        model if isinstance(model, str) else "",
+        model_of(interaction),
         "~" if said["stream"] or interaction.websocket else "",
         _tokens(said["usage"]),
         "" if duration_ms is None else f"{duration_ms / 1000:.2f}",
@@ -59,13 +58,17 @@ def _cells(index: int, interaction: Interaction) -> list[str]:
     ]
 
 
+# Input and output, in the words of each wire.
+_COUNTS = (
+    ("prompt_tokens", "input_tokens", "promptTokenCount"),
+    ("completion_tokens", "output_tokens", "candidatesTokenCount"),
+)
+
+
 def _tokens(usage: Any) -> str:
     if not isinstance(usage, dict):
         return ""
-    counts = [
-        usage.get("prompt_tokens", usage.get("input_tokens")),
-        usage.get("completion_tokens", usage.get("output_tokens")),
-    ]
+    counts = [next((usage[name] for name in names if name in usage), None) for names in _COUNTS]
     return "+".join(str(each) for each in counts if isinstance(each, int))
 
 

@@ -13,9 +13,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from antiphon.cassettes.format import Interaction, SocketSession, ToolCall
+from antiphon.cassettes import wires
+from antiphon.cassettes.format import Interaction, RecordedResponse, SocketSession, ToolCall
 from antiphon.cassettes.reading import read
-from antiphon.cassettes.view import describe, request_object
+from antiphon.cassettes.view import describe, model_of, request_object
 
 _MAX_LINES = 12
 _MAX_CHARS = 800
@@ -94,7 +95,7 @@ def _exchange(interaction: Interaction, said: dict[str, Any]) -> Iterator[Row]:
     if said["response"] is not None:
         yield from _items(said["response"].get("output"))
     elif response is not None and not said["choices"]:
-        yield "answer", _body(response.body)
+        yield from _other_answer(said["endpoint"], response)
     if response is not None and response.error is not None:
         yield "error", f"{response.error.code}: {response.error.message}"
     for each in said["diagnostics"]:
@@ -105,11 +106,10 @@ def _exchange(interaction: Interaction, said: dict[str, Any]) -> Iterator[Row]:
 
 def _title(index: int, interaction: Interaction, said: dict[str, Any]) -> str:
     response, request = interaction.response, interaction.request
-    model = request_object(interaction).get("model")
     parts = [
         f"{index}",
         f"{request.method} {said['endpoint']}" if request else said["endpoint"] or interaction.kind,
-        model if isinstance(model, str) else "",
+        model_of(interaction),
         "" if said["status"] is None else str(said["status"]),
         f"{len(response.chunks)} chunks" if response and interaction.fidelity == "wire" else interaction.fidelity,
         "" if interaction.duration_ms is None else f"{interaction.duration_ms / 1000:.2f} s",
@@ -138,13 +138,13 @@ def _socket(session: SocketSession) -> Iterator[Row]:
 
 def _request(request: dict[str, Any]) -> Iterator[Row]:
     """What is new in it: the messages after the last answer, of a conversation that begins all of them."""
-    given = request.get("messages", request.get("input"))
+    given = request.get("messages", request.get("input", request.get("contents")))
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
     messages: list[Any] = given if isinstance(given, list) else []
-    instructions = request.get("instructions", request.get("system"))
-    if isinstance(instructions, str) and instructions:
-        messages = [{"role": "system", "content": instructions}, *messages]
+    instructions = request.get("instructions", request.get("system", request.get("systemInstruction")))
+    if text := _content(instructions):
+        messages = [{"role": "system", "content": text}, *messages]
     start = max((i + 1 for i, each in enumerate(messages) if _is_answer(each)), default=0)
     start = max(start, len(messages) - _MAX_MESSAGES)
     if start:
@@ -156,27 +156,40 @@ def _request(request: dict[str, Any]) -> Iterator[Row]:
 
 def _is_answer(message: Any) -> bool:
     return isinstance(message, dict) and (
-        message.get("role") == "assistant" or message.get("type") in ("function_call", "custom_tool_call", "reasoning")
+        message.get("role") in ("assistant", "model")
+        or message.get("type") in ("function_call", "custom_tool_call", "reasoning")
     )
 
 
 def _message(message: dict[str, Any]) -> Row:
     if "output" in message:
         return "tool", _content(message["output"])
-    return str(message.get("role") or message.get("type") or ""), _content(message.get("content"))
+    content = message["parts"] if "parts" in message else message.get("content")
+    return str(message.get("role") or message.get("type") or ""), _content(content)
 
 
 def _content(content: Any) -> str:
     """The text of a message; of other parts, their type."""
     if isinstance(content, str):
         return content
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):  # Gemini's
+        content = content["parts"]
     if not isinstance(content, list):
         return "" if content is None else _json(content)
-    parts = []
-    for part in content:
-        text = part.get("text") if isinstance(part, dict) else part
-        parts.append(text if isinstance(text, str) else f"[{part.get('type') if isinstance(part, dict) else part}]")
-    return "\n".join(parts)
+    return "\n".join(map(_part, content))
+
+
+def _part(part: Any) -> str:
+    """The text of a part: what is said, what a tool gave, or else what the part is."""
+    if not isinstance(part, dict):
+        return part if isinstance(part, str) else f"[{part}]"
+    if isinstance(part.get("text"), str):
+        return str(part["text"])
+    if part.get("type") == "tool_result":
+        return _content(part.get("content"))
+    if isinstance(result := part.get("functionResponse"), dict):
+        return _json(result.get("response"))
+    return f"[{part.get('type') or next(iter(part), '')}]"
 
 
 # --- the answer ------------------------------------------------------------------------------
@@ -193,6 +206,25 @@ def _choice(label: str, choice: dict[str, Any]) -> Iterator[Row]:
         yield "calls", f"{call['name']}({call['arguments']})"
     if choice["finish_reason"] not in ("stop", "tool_calls"):
         yield "error", f"finish reason: {choice['finish_reason'] or 'none'}"
+
+
+def _other_answer(operation: str, response: RecordedResponse) -> Iterator[Row]:
+    """An answer of another wire, or else the body as it is."""
+    found = wires.said(operation, response)
+    if found is None:
+        yield "answer", _body(response.body)
+        return
+    if found.reasoning:
+        yield "reasoning", found.reasoning
+    if found.text:
+        yield "assistant", found.text
+    for name, arguments in found.calls:
+        yield "calls", f"{name}({arguments})"
+    if (found.finish_reason or "").lower() not in _FINISHED:
+        yield "error", f"finish reason: {found.finish_reason or 'none'}"
+
+
+_FINISHED = frozenset({"stop", "end_turn", "tool_use", "stop_sequence"})
 
 
 def _items(output: Any) -> Iterator[Row]:

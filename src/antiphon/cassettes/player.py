@@ -45,9 +45,9 @@ class Player:
     ``match="order"`` gives the n-th request of a kind (same method, same operation) the n-th answer of that kind, and
     tells ``on_difference`` in what the request differs from the recorded one.
 
-    Chunks come as they were recorded, their delays times ``speed`` (0: at once). A recording without chunks or timing
-    gives an event a chunk, ``chunk_delay_s`` apart. ``name`` is the file's, for messages; ``remedy`` is the command
-    that records what is missing.
+    Chunks come as they were recorded, their delays times ``speed`` (0: at once); ``joins`` gives those that come at
+    the same time in one piece. A recording without chunks or timing gives an event a chunk, ``chunk_delay_s`` apart.
+    ``name`` is the file's, for messages; ``remedy`` is the command that records what is missing.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Player:
         on_difference: OnDifference | None = None,
         chunk_delay_s: float = 0.0,
         speed: float = 0.0,
+        joins: bool = False,
         name: str = "the recording",
         remedy: str = "antiphon serve --upstream {upstream} --record {file}",
     ) -> None:
@@ -67,6 +68,7 @@ class Player:
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
         self._speed = speed
+        self._joins = joins
         self._name = name
         self._remedy = remedy
         self._take = {"body": self._take_by_body, "order": self._take_by_order}[match]
@@ -197,9 +199,29 @@ class Player:
         if response is None:
             return []
         if interaction.fidelity == "wire":
-            return [(chunk.delay_ms / 1000 * self._speed, chunk.data) for chunk in response.chunks]
-        pieces = _split(response.chunks, media_type(response))
-        return [(self._chunk_delay_s if index else 0.0, piece) for index, piece in enumerate(pieces)]
+            paced = [(chunk.delay_ms / 1000 * self._speed, chunk.data) for chunk in response.chunks]
+        else:
+            pieces = _split(response.chunks, media_type(response))
+            paced = [(self._chunk_delay_s if index else 0.0, piece) for index, piece in enumerate(pieces)]
+        return _joined(paced) if self._joins else paced
+
+
+# Large enough that a write more costs nothing, small enough that a long answer still comes in pieces.
+_MAX_JOINED_BYTES = 16 * 1024
+
+
+def _joined(paced: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """The same bytes, those that come at the same time in one piece: on a socket, each piece is a system call."""
+    found: list[tuple[float, list[bytes]]] = []
+    size = 0
+    for wait_s, data in paced:
+        if found and not wait_s and size + len(data) <= _MAX_JOINED_BYTES:
+            found[-1][1].append(data)
+            size += len(data)
+        else:
+            found.append((wait_s, [data]))
+            size = len(data)
+    return [(wait_s, b"".join(pieces)) for wait_s, pieces in found]
 
 
 class PlayedResponse:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from antiphon.assembly.chat import ChatAssembler
+from antiphon.cassettes import wires
 from antiphon.cassettes.endpoints import endpoint, is_stream
 from antiphon.cassettes.format import Interaction, RecordedResponse
 from antiphon.cassettes.reading import read
@@ -50,7 +53,8 @@ def describe(interaction: Interaction) -> dict[str, Any]:
     elif response is not None:
         value = responses_object(response) if name == "/responses" else _json_object(response.body)
         folded = value if name == "/responses" and value else None
-        usage = value.get("usage")
+        other = wires.said(name, response)
+        usage = value.get("usage") or (other.usage or None if other else None)
     return {
         "kind": interaction.kind,
         "endpoint": name,
@@ -88,6 +92,19 @@ def responses_object(response: RecordedResponse) -> dict[str, Any]:
     decoder = SSEDecoder()
     events = [*decoder.feed(response.body), *decoder.flush()]
     return fold(value for event in events if (value := _json_object(event.data)))
+
+
+# Gemini and Bedrock name the model in the path, not in the body.
+_MODEL_PATH = re.compile(r"/models?/([^/:?]+)")
+
+
+def model_of(interaction: Interaction) -> str:
+    """The model that a request asks for, or ``""``."""
+    model = request_object(interaction).get("model")
+    if isinstance(model, str):
+        return model
+    found = _MODEL_PATH.search(interaction.request.url) if interaction.request else None
+    return unquote(found[1]) if found else ""
 
 
 def request_object(interaction: Interaction) -> dict[str, Any]:

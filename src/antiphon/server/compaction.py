@@ -11,7 +11,6 @@ from antiphon.agent.runner import Runner
 from antiphon.clock import Clock, Ids
 from antiphon.errors import InvalidRequest, NotFound
 from antiphon.events import RunEvent, RunFinished
-from antiphon.rendering.listing import listed, with_ids
 from antiphon.rendering.responses import response_object
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run, unknown_previous
@@ -19,7 +18,7 @@ from antiphon.server.exchange import Exchange
 from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import while_connected
 from antiphon.wire.parameters import refuse_unserved
-from antiphon.wire.responses import CreateResponse, Item, decode_request, input_items
+from antiphon.wire.responses import CreateResponse, decode_request, input_items
 from antiphon.wire.sealed import Sealer, opened, sealed_summary
 
 _ASK = (
@@ -58,7 +57,7 @@ class Compaction:
         return [route("POST", "/v1/responses/compact", self.compact)]
 
     async def compact(self, exchange: Exchange) -> None:
-        """``POST /v1/responses/compact``: the user's own messages, and a sealed summary of everything."""
+        """``POST /v1/responses/compact``: one item that stands for everything before it."""
         request = decode_request(await exchange.body())
         items = input_items(request)
         refuse_unserved(request, items)
@@ -69,10 +68,9 @@ class Compaction:
         for name, value in _LEFT_OUT.items():
             setattr(request, name, value)
         request.raw = {"model": request.model, "store": False}
-        said = [item for item in items if item.get("role") == "user"]
-        await while_connected(exchange, self._run(exchange, request, said, sealer))
+        await while_connected(exchange, self._run(exchange, request, sealer))
 
-    async def _run(self, exchange: Exchange, request: CreateResponse, said: list[Item], sealer: Sealer) -> None:
+    async def _run(self, exchange: Exchange, request: CreateResponse, sealer: Sealer) -> None:
         authorization = exchange.header(b"authorization") if self._forward_auth else None
         events: list[RunEvent] = []
         async with aclosing(self._runner.run(exchange.owner, request, authorization=authorization)) as batches:
@@ -88,14 +86,17 @@ class Compaction:
             failure = finished.error if isinstance(finished, RunFinished) else None
             await exchange.respond_error(from_failed_run(failure, forward_auth=self._forward_auth))
             return
-        compaction = {"type": "compaction", "encrypted_content": sealed_summary(summary, sealer)}
-        kept = with_ids([*said, compaction], lambda prefix, _: self._ids.new(prefix))
+        compaction = {
+            "id": self._ids.new("cmp"),
+            "type": "compaction",
+            "encrypted_content": sealed_summary(summary, sealer),
+        }
         await exchange.respond_json(
             {
                 "id": self._ids.new("resp"),
                 "object": "response.compaction",
                 "created_at": int(self._clock.now_s()),
-                "output": [listed(item) for item in kept],
+                "output": [compaction],
                 "usage": response["usage"] or _NO_USAGE,
             }
         )

@@ -21,7 +21,7 @@ from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.conversations import AddItems, CreateConversation, UpdateConversation
 from antiphon.wire.lists import ChatListQuery, ChatMessagesQuery, IncludeQuery, ListQuery
 from antiphon.wire.parameters import INCLUDES, PARAMETERS
-from antiphon.wire.responses import CreateResponse, RetrieveQuery
+from antiphon.wire.responses import SOURCES, CreateResponse, RetrieveQuery
 
 PATH = "/openapi.json"
 
@@ -186,6 +186,12 @@ def _schemas() -> dict[str, Schema]:
     response["tools"] = _or_null({"type": "array", "items": {"$ref": _REF.format(name="Tool")}})
     response["tool_choice"]["anyOf"][1] = {"$ref": _REF.format(name="ToolChoice")}
     response["include"] = _or_null({"type": "array", "items": {"enum": [*INCLUDES]}})
+    # A model must be told something.
+    schemas["CreateResponse"]["anyOf"] = [
+        {"required": [source], "properties": {source: {"not": {"type": "null"}}}}
+        for source in SOURCES
+        if source in response
+    ]
     schemas["AddItems"]["properties"]["items"]["items"] = {"$ref": _REF.format(name="Item")}
     schemas["Error"] = _ERROR
     return schemas

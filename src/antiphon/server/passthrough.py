@@ -25,10 +25,14 @@ from antiphon.transport import HttpResponse, header
 
 PREFIX = "/v1"
 
-# What stands first in a path that Antiphon answers itself, now or later. An upstream's answer there would be about
-# objects that this server does not know, or would share between owners.
+# What stands first in a path that no upstream is asked for. Most of it Antiphon answers itself, now or later: an
+# upstream's answer there would be about objects that this server does not know, or would share between owners. The last
+# one administers the account whose key this server has.
 OWN = frozenset(
-    {"responses", "conversations", "chat", "models", "files", "uploads", "vector_stores", "batches", "containers"}
+    {
+        *("responses", "conversations", "chat", "models", "files", "uploads", "vector_stores", "batches", "containers"),
+        "organization",
+    }
 )
 
 # Of a client's headers, what says something of its request; its key and its cookies do not go further.
@@ -196,7 +200,7 @@ def _model_in(body: bytes) -> str | None:
 
 def _value_length(body: bytes, start: int) -> int:
     """How long the value of a form field is that begins at ``start``."""
-    return max(body.find(b"\r\n--", start) - start, 0)
+    return max(body.find(b"\r\n", start) - start, 0)
 
 
 def _renamed(body: bytes, model: str) -> bytes:

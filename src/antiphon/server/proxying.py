@@ -101,6 +101,7 @@ def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, li
         match=settings.match,
         on_difference=tell,
         speed=settings.speed,
+        joins=True,
         name=str(path),
         remedy=_remedy(settings, kept),
     )

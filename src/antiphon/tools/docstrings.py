@@ -27,7 +27,7 @@ def parse_docstring(text: str) -> Docstring:
     description: list[str] = []
     parameters: dict[str, list[str]] = {}
     section, current, margin, is_numpy = "", "", 0, False
-    lines = text.splitlines()
+    lines = text.splitlines() or [""]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         stripped, indentation = line.strip(), len(line) - len(line.lstrip())
         if not indentation and (head := _section(stripped, following)):

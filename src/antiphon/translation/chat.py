@@ -11,7 +11,9 @@ from antiphon.dialects.requests import EXTRA_PARAMETERS, ChatRules
 from antiphon.translation.call import ChatCall
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
-from antiphon.translation.tools import choose, offer_tools
+from antiphon.translation.roles import ChatMessage
+from antiphon.translation.tools import Offer, choose, offer_tools
+from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.items import Item, PlainText
 from antiphon.wire.parameters import PARAMETERS
 from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, TextOptions
@@ -47,46 +49,60 @@ def to_chat(
         transcript.add_instructions(told)
     for item in items:
         transcript.add(item)
-    body: dict[str, Any] = {"model": model, "messages": transcript.messages()}
+    messages = transcript.messages()
     settings = Settings(rules, notes)
-    choice = choose(request.tool_choice, offer, rules=rules, notes=notes)
-    if offer.functions:
-        body["tools"] = list(offer.functions.values())
-        settings.set("tool_choice", choice)
-        parallel = request.parallel_tool_calls
-        settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
+    set_tools(settings, request, request.tool_choice, offer)
     _set_sampling(settings, request)
     settings.set("response_format", answer_format)
     _set_output(settings, request, rules)
     _disclose_unserved(request, rules, notes)
-    body.update(settings.body)
-    body["stream"] = True
-    if rules.include_usage:
-        body["stream_options"] = {"include_usage": True}
-    return ChatCall(
-        body=body,
-        offered={name: offer.schemas[name] for name in offer.functions},
-        diagnostics=notes.diagnostics(),
-        renamed=offer.renamed(),
-    )
+    return streamed(model, messages, settings, offer)
 
 
 class Settings:
     """Parameters that the client set and the upstream takes."""
 
     def __init__(self, rules: ChatRules, notes: Notes) -> None:
-        self._rules = rules
-        self._notes = notes
+        self.rules = rules
+        self.notes = notes
         self.body: dict[str, Any] = {}
 
     def set(self, name: str, value: Any, *, matters: bool = True) -> None:
         """Set it if it has a value; disclose it if it ``matters`` and cannot be set."""
         if value is None or value == []:
             return
-        if name in self._rules.parameters:
+        if name in self.rules.parameters:
             self.body[name] = value
         elif matters:
-            self._notes.add("Q106", seen=f"{name} {value}", done="left out: this upstream refuses it")
+            self.notes.add("Q106", seen=f"{name} {value}", done="left out: this upstream refuses it")
+
+
+def set_tools(
+    settings: Settings,
+    request: CreateResponse | CreateChatCompletion,
+    tool_choice: str | dict[str, Any] | None,
+    offer: Offer,
+) -> None:
+    """The tools that are offered, and how they may be called; ``tool_choice`` in the shape of the Responses API."""
+    choice = choose(tool_choice, offer, rules=settings.rules, notes=settings.notes)
+    if offer.functions:
+        settings.body["tools"] = list(offer.functions.values())
+        settings.set("tool_choice", choice)
+        parallel = request.parallel_tool_calls
+        settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
+
+
+def streamed(model: str, messages: list[ChatMessage], settings: Settings, offer: Offer) -> ChatCall:
+    """The whole request, with what must be undone in its answer."""
+    body = {"model": model, "messages": messages, **settings.body, "stream": True}
+    if settings.rules.include_usage:
+        body["stream_options"] = {"include_usage": True}
+    return ChatCall(
+        body=body,
+        offered={name: offer.schemas[name] for name in offer.functions},
+        diagnostics=settings.notes.diagnostics(),
+        renamed=offer.renamed(),
+    )
 
 
 def _set_sampling(settings: Settings, request: CreateResponse) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.dialects import Dialect
-from antiphon.dialects.requests import EXTRA_PARAMETERS, ChatRules
+from antiphon.dialects.requests import EXTRA_PARAMETERS
 from antiphon.translation.call import ChatCall
-from antiphon.translation.chat import HINTS, Settings, response_format
+from antiphon.translation.chat import HINTS, Settings, response_format, set_tools, streamed
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
-from antiphon.translation.tools import choose, offer_tools
+from antiphon.translation.tools import offer_tools
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.items import PlainText
 from antiphon.wire.responses import Item, JsonObject, JsonSchema, TextOptions
@@ -53,42 +53,30 @@ def chat_to_chat(
         transcript.add_message(message)
     for item in items:
         transcript.add(item)
+    messages = transcript.messages()
     settings = Settings(rules, notes)
-    choice = choose(_flat_choice(request.tool_choice), offer, rules=rules, notes=notes)
-    body: dict[str, Any] = {"model": model, "messages": transcript.messages()}
-    if offer.functions:
-        body["tools"] = list(offer.functions.values())
-        settings.set("tool_choice", choice)
-        parallel = request.parallel_tool_calls
-        settings.set("parallel_tool_calls", parallel, matters=parallel is False)  # true is the default
+    set_tools(settings, request, _flat_choice(request.tool_choice), offer)
     settings.set("response_format", answer_format)
-    _set_others(settings, request, rules, notes)
-    body.update(settings.body)
+    _set_others(settings, request)
     if request.n is not None and request.n > 1:
-        body["n"] = request.n
-    body["stream"] = True
-    if rules.include_usage:
-        body["stream_options"] = {"include_usage": True}
-    return ChatCall(
-        body=body,
-        offered={name: offer.schemas[name] for name in offer.functions},
-        diagnostics=notes.diagnostics(),
-        renamed=offer.renamed(),
-    )
+        settings.body["n"] = request.n
+    return streamed(model, messages, settings, offer)
 
 
-def _set_others(settings: Settings, request: CreateChatCompletion, rules: ChatRules, notes: Notes) -> None:
+def _set_others(settings: Settings, request: CreateChatCompletion) -> None:
     """The parameters that are the same in both requests, with their values as they were written."""
     limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
     if limit is not None:
-        settings.body[rules.max_tokens_key] = limit
+        settings.body[settings.rules.max_tokens_key] = limit
     for name, value in request.raw.items():
         if name in _SETTLED or value is None:
             continue
-        if name in _KNOWN or name in rules.parameters:
+        if name in _KNOWN or name in settings.rules.parameters:
             settings.set(name, value, matters=name not in HINTS and value is not False)
         else:
-            notes.add("unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know")
+            settings.notes.add(
+                "unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know"
+            )
 
 
 # --- the flat shapes of the Responses API ----------------------------------------------------

@@ -137,7 +137,7 @@ _CHOICES = {
     "verbosity": get_args(Verbosity),
 }
 # A model must be told something.
-_SOURCES = ("input", "instructions", "previous_response_id", "conversation", "prompt")
+SOURCES = ("input", "instructions", "previous_response_id", "conversation", "prompt")
 
 
 def decode_request(body: bytes) -> CreateResponse:
@@ -223,7 +223,7 @@ def _check_sources(request: CreateResponse) -> None:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
-    if all(getattr(request, name) is None for name in _SOURCES):
+    if all(getattr(request, name) is None for name in SOURCES):
         raise InvalidRequest(
             "Missing required parameter: 'input'. One of 'input', 'instructions', 'previous_response_id',"
             " 'conversation' and 'prompt' must be given.",
