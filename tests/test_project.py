@@ -125,7 +125,7 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
     assert [path for path in files_of_the_tree() if any(found in path.read_bytes() for found in paths)] == []
 
 
-@pytest.mark.parametrize("script", ["setup", "test", "demo", "bench", "../.ci/run"])
+@pytest.mark.parametrize("script", ["setup", "test", "demo", "bench", "prove-rows", "../.ci/run"])
 def test_scripts_can_be_run_by_any_shell(script: str) -> None:
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)

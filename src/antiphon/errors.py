@@ -26,7 +26,11 @@
     │   ├─ CassetteCorrupt        unreadable at a named line
     │   ├─ CassetteVersion        written by a newer format
     │   ├─ CassetteMismatch       no recorded answer for this request (shows the nearest)
-    │   └─ CassetteExhausted      every recorded answer was already given
+    │   ├─ CassetteExhausted      every recorded answer was already given
+    │   ├─ CassetteAmbiguous      several recorded answers fit, and nothing says which
+    │   ├─ CassetteUnplayed       a recorded answer was never asked for
+    │   ├─ ToolDiverged           a tool gave live what it had not given when recorded
+    │   └─ ToolFailed             a recorded tool call ended in an error of a class that is not known here
     ├─ StoreError
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
@@ -259,6 +263,30 @@ class CassetteExhausted(CassetteError):
     """Every recorded answer to this request was already given."""
 
     code = "cassette_exhausted"
+
+
+class CassetteAmbiguous(CassetteError):
+    """Several recorded answers fit a request, and nothing says which is meant; the message shows where they differ."""
+
+    code = "cassette_ambiguous"
+
+
+class CassetteUnplayed(CassetteError):
+    """Recorded answers were never asked for; the message names the first."""
+
+    code = "cassette_unplayed"
+
+
+class ToolDiverged(CassetteError):
+    """A tool gave another result live than when it was recorded; the message shows where they differ."""
+
+    code = "tool_diverged"
+
+
+class ToolFailed(CassetteError):
+    """A recorded call of a tool ended in an error whose class is not known here."""
+
+    code = "tool_failed"
 
 
 # --- storage and limits ----------------------------------------------------------------------

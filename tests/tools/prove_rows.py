@@ -181,8 +181,9 @@ def _rule_setter(field: str) -> Callable[[], None]:
 
 
 def _replace_everywhere(old: Any, new: Any) -> None:
-    """Put ``new`` in the place of ``old`` under every name that a module of ours has for it."""
-    for module in [module for name, module in sys.modules.items() if name.startswith("antiphon")]:
+    """Put ``new`` in the place of ``old`` under every name that a module of ours or a test has for it."""
+    ours = [module for name, module in sys.modules.items() if name.startswith(("antiphon", "test_"))]
+    for module in ours:
         for name in [name for name, value in vars(module).items() if value is old]:
             setattr(module, name, new)
 

@@ -4,13 +4,15 @@ upstreams refuse (Q36, Q104-Q112), each by its id."""
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from antiphon.dialects import OPENAI, ChatRules, Dialect
 from antiphon.events import ToolCallStarted
 from antiphon.translation import to_chat
-from antiphon.wire.responses import CreateResponse, Item, decode_request, input_items
+from antiphon.wire.responses import CreateResponse, Item, JsonObject, TextOptions, decode_request, input_items
 
+TOOL = {"type": "function", "name": "add", "parameters": {"type": "object", "properties": {}}}
 USER: Item = {"type": "message", "role": "user", "content": "2 and 3"}
 ADD: Item = {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}"}
 NOW: Item = {"type": "function_call", "call_id": "c2", "name": "now", "arguments": "{}"}
@@ -61,6 +63,52 @@ def sent(*items: Item, rules: ChatRules | None = None, **parameters: Any) -> dic
 def test_q36_calls_of_the_history_have_no_index() -> None:
     assistant = sent(USER, {**ADD, "index": 0}, answer(ADD))["messages"][1]
     assert assistant["tool_calls"] == [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        *[({name: 0.5}, {name}) for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty")],
+        *[({name: 7}, {name}) for name in ("seed", "top_k", "min_p", "repetition_penalty")],
+        ({"stop": ["x"]}, {"stop"}),
+        ({"logit_bias": {"1": 2}}, {"logit_bias"}),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, {"chat_template_kwargs"}),
+        ({"user": "ada"}, {"user"}),
+        ({"top_logprobs": 2}, {"logprobs", "top_logprobs"}),
+        ({"reasoning": {"effort": "low"}}, {"reasoning_effort"}),
+        ({"text": {"format": {"type": "json_object"}}}, {"response_format"}),
+        ({"tools": [TOOL], "tool_choice": "required"}, {"tool_choice"}),
+        ({"tools": [TOOL], "parallel_tool_calls": False}, {"parallel_tool_calls"}),
+    ],
+)
+def test_q106_a_parameter_that_most_servers_take_is_sent(asked: dict[str, Any], names: set[str]) -> None:
+    request = decode_request(msgspec.json.encode({"model": "m", "input": "hi", **asked}))
+    assert names <= set(to_chat(request, input_items(request), model="up", dialect=OPENAI).body)
+
+
+def test_q106_what_an_upstream_refuses_is_left_out_and_what_it_takes_beyond_is_sent() -> None:
+    strict = {**TOOL, "strict": True}
+    asked: dict[str, Any] = {"tools": [strict], "temperature": 0.5, "prompt_cache_key": "k"}
+    asked["text"] = TextOptions(format=JsonObject())
+    plain = sent(USER, **asked)
+    rules = ChatRules(
+        strict_tools=False,
+        include_usage=False,
+        response_format="text",
+        refuses=frozenset({"temperature"}),
+        takes=frozenset({"prompt_cache_key"}),
+    )
+    changed = sent(USER, **asked, rules=rules)
+    assert plain["tools"][0]["function"]["strict"]
+    assert "strict" not in changed["tools"][0]["function"]
+    assert plain.keys() - changed.keys() == {"temperature", "response_format", "stream_options"}
+    assert changed.keys() - plain.keys() == {"prompt_cache_key"}
+
+
+def test_q108_how_long_a_name_may_be_is_the_upstreams_to_say() -> None:
+    long = {**TOOL, "name": "x" * 100}
+    [kept] = sent(USER, tools=[long], rules=ChatRules(max_name_length=128))["tools"]
+    assert kept["function"]["name"] == long["name"]
 
 
 @pytest.mark.parametrize("tools", [None, [], [{"type": "computer"}]])

@@ -281,6 +281,20 @@ class Runner:
             await self.cancel(owner, run)
         await self._store.delete(owner, run)
 
+    async def events(self, owner: str, run: str) -> list[RunEvent]:
+        """The journal of a stored run, as far as it is durable.
+
+        What a dead process left without an end is settled first, so that nobody is told it is still being made.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+        """
+        events = await self._store.events(owner, run)
+        if not isinstance(events[-1], RunFinished) and (owner, run) not in self._going:
+            await self._wait_for_recovery()
+            events = await self._store.events(owner, run)
+        return events
+
     async def follow(self, owner: str, run: str) -> AsyncGenerator[list[RunEvent], None]:
         """The journal of a stored run from its first event, in batches; of one that goes, as it becomes durable.
 

@@ -1,7 +1,9 @@
 """Recordings: their format, what reads foreign ones, what writes and what replays them."""
 
+from antiphon.cassettes.cassette import Cassette
 from antiphon.cassettes.endpoints import endpoint
 from antiphon.cassettes.format import Chunk, Interaction, RecordedRequest, RecordedResponse, ToolCall
+from antiphon.cassettes.loading import load
 from antiphon.cassettes.matching import Difference
 from antiphon.cassettes.player import Player
 from antiphon.cassettes.reading import read
@@ -9,6 +11,7 @@ from antiphon.cassettes.recorder import Recorder
 from antiphon.cassettes.scrubbing import Scrubber
 
 __all__ = [
+    "Cassette",
     "Chunk",
     "Difference",
     "Interaction",
@@ -19,5 +22,6 @@ __all__ = [
     "Scrubber",
     "ToolCall",
     "endpoint",
+    "load",
     "read",
 ]

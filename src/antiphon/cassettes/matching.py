@@ -2,20 +2,23 @@
 
 A request's key is its method, its operation and its canonical body: JSON with sorted keys, the same for any host. What
 changes from run to run without meaning anything (`VOLATILE_FIELDS`, ids, dates) is normalised in the `loose_key`; the
-`exact_key` keeps it. Two requests that differ in what is volatile only are the same, unless both were recorded.
+`exact_key` keeps it. Two requests that differ in what is volatile only are the same, unless both were recorded. A call
+of a tool is matched as a request is: see `request_of`.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
 from antiphon.cassettes.endpoints import operation
-from antiphon.cassettes.format import RecordedRequest
+from antiphon.cassettes.format import Interaction, RecordedRequest, ToolCall
+from antiphon.cassettes.volatile import NOTHING, Volatile
 from antiphon.transport import HttpRequest
 
 Request = RecordedRequest | HttpRequest
@@ -38,29 +41,56 @@ Key = tuple[str, str, bytes]
 
 def exact_key(request: Request) -> Key:
     """Method, operation and body, the body's JSON with sorted keys."""
-    return (*_where(request), _digest(_body(request)))
+    return (*_where(request.method, request.url), _digest(_body(request)))
 
 
-def loose_key(request: Request) -> Key:
+def loose_key(request: Request, volatile: Volatile = NOTHING) -> Key:
     """The `exact_key` with everything volatile normalised."""
-    return (*_where(request), _digest(normalise(_body(request))))
+    where = _where(request.method, request.url, volatile.parameters)
+    return (*where, _digest(normalise(volatile.without(_body(request)))))
+
+
+@lru_cache(maxsize=1024)
+def _family(method: str, url: str) -> tuple[str, str]:
+    return method.upper(), operation(url)
 
 
 def family(request: Request) -> tuple[str, str]:
     """Method and operation: requests that could be compared at all."""
-    return request.method.upper(), operation(request.url)
+    return _family(request.method, request.url)
+
+
+# The method of a request that stands for a tool call; no HTTP method is spelled so.
+TOOL = "TOOL"
+
+
+def tool_request(tool: ToolCall) -> RecordedRequest:
+    """A tool call as a request: the tool's name is the URL, its arguments are the body."""
+    url = "tool:" + quote(tool.name, safe="")
+    return RecordedRequest(method=TOOL, url=url, body=msgspec.json.encode(tool.arguments))
+
+
+def request_of(interaction: Interaction) -> RecordedRequest | None:
+    """What was asked: the request, or the tool call as one; None where a log does not tell."""
+    return interaction.request if interaction.tool is None else tool_request(interaction.tool)
 
 
 # Gemini and Bedrock name the model in the path, not in the body.
 _MODEL_PATH = re.compile(r"/models?/.+")
 
 
-def _where(request: Request) -> tuple[str, str]:
-    method, name = family(request)
-    url = urlsplit(request.url)
-    if model := _MODEL_PATH.search(url.path):
+@lru_cache(maxsize=1024)
+def _where(method: str, url: str, left_out: frozenset[str] = frozenset()) -> tuple[str, str]:
+    """Method and operation with its query; the same few come in every request."""
+    method, name = _family(method, url)
+    parts = urlsplit(url)
+    if model := _MODEL_PATH.search(parts.path):
         name = unquote(model[0])
-    query = sorted(pair for pair in parse_qsl(url.query) if pair[0].lower() not in CREDENTIALS)
+    query = sorted(
+        (name, value)
+        for name, value in parse_qsl(parts.query)
+        if name.lower() not in CREDENTIALS and name not in left_out
+    )
     return method, f"{name}?{urlencode(query)}" if query else name
 
 
@@ -70,6 +100,7 @@ def _number(text: str) -> int | float:
     return int(number) if number.is_integer() else number
 
 
+_BOUNDARY = re.compile(r'(?i)multipart/.*?boundary="?([^";,]+)')
 _decode = msgspec.json.Decoder(float_hook=_number).decode
 
 
@@ -77,12 +108,15 @@ def _body(request: Request) -> Any:
     """The body as a JSON value; as text with LF line ends, or bytes, where it is not JSON."""
     try:
         return _decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
+    body = request.body
+    if boundary := _BOUNDARY.search(request.header("content-type") or ""):
+        body = body.replace(boundary[1].encode(), b"boundary")  # drawn at random by each client
     try:
-        return request.body.decode().replace("\r\n", "\n")
+        return body.decode().replace("\r\n", "\n")
     except UnicodeDecodeError:
-        return request.body
+        return body
 
 
 def _digest(value: Any) -> bytes:
@@ -147,14 +181,18 @@ def differences(recorded: Request, sent: Request) -> list[Difference]:
     return _differ(recorded, sent, _body(recorded), _body(sent))
 
 
-def relevant_differences(recorded: Request, sent: Request) -> list[Difference]:
+def relevant_differences(recorded: Request, sent: Request, volatile: Volatile = NOTHING) -> list[Difference]:
     """The differences that keep a request from matching: those that `normalise` leaves."""
-    return _differ(recorded, sent, normalise(_body(recorded)), normalise(_body(sent)))
+    ours, theirs = [normalise(volatile.without(_body(each))) for each in (recorded, sent)]
+    return _differ(recorded, sent, ours, theirs, volatile.parameters)
 
 
-def _differ(recorded: Request, sent: Request, recorded_body: Any, sent_body: Any) -> list[Difference]:
+def _differ(
+    recorded: Request, sent: Request, recorded_body: Any, sent_body: Any, left_out: frozenset[str] = frozenset()
+) -> list[Difference]:
     found = []
-    (recorded_method, recorded_name), (method, name) = _where(recorded), _where(sent)
+    recorded_method, recorded_name = _where(recorded.method, recorded.url, left_out)
+    method, name = _where(sent.method, sent.url, left_out)
     if recorded_method != method:
         found.append(Difference("method", recorded_method, method))
     if recorded_name != name:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Literal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Literal
 
 import msgspec
 
-from antiphon.cassettes import matching
 from antiphon.cassettes.encodings import decoded_body
-from antiphon.cassettes.endpoints import EVENT_STREAM, JSON_LINES, base_url, endpoint, media_type
-from antiphon.cassettes.format import CLOSED_EARLY, Chunk, Headers, Interaction, RecordedResponse
-from antiphon.cassettes.matching import Difference, differences, family, relevant_differences
+from antiphon.cassettes.endpoints import EVENT_STREAM, JSON_LINES, base_url, media_type
+from antiphon.cassettes.format import (
+    CLOSED_EARLY,
+    Chunk,
+    Headers,
+    Interaction,
+    RecordedRequest,
+    RecordedResponse,
+    ToolCall,
+)
+from antiphon.cassettes.loading import Held, Indexed, Interactions
+from antiphon.cassettes.lookup import Alike, Ambiguous, Lookup
+from antiphon.cassettes.matching import Difference, differences, family, tool_request
+from antiphon.cassettes.scrubbing import Scrubber
 from antiphon.cassettes.sockets import SocketPlayer
+from antiphon.cassettes.volatile import Volatile
 from antiphon.errors import (
+    CassetteAmbiguous,
     CassetteExhausted,
     CassetteMismatch,
     ConnectFailed,
@@ -29,32 +41,34 @@ from antiphon.transport import HttpRequest, HttpResponse, WebSocket
 
 OnDifference = Callable[[Interaction, list[Difference]], None]
 
-
-class _Entry(msgspec.Struct):
-    """One interaction, and whether it was given."""
-
-    index: int
-    interaction: Interaction
-    is_played: bool = False
+# How answers are found; a function says whether a recorded request and one that was sent are alike.
+Match = Literal["body", "order", "strict"] | Alike
 
 
 class Player:
-    """Answers requests from a recording.
+    """Answers requests from a recording. Threads may share it.
 
     ``match="body"`` gives equal requests their answers in recorded order, whatever else is asked in between.
     ``match="order"`` gives the n-th request of a kind (same method, same operation) the n-th answer of that kind, and
-    tells ``on_difference`` in what the request differs from the recorded one.
+    tells ``on_difference`` in what the request differs from the recorded one. ``match="strict"`` wants all requests as
+    they were recorded, one after the other. A function looks for what it calls alike, where nothing is equal.
+
+    ``volatile`` declares parts of requests that say nothing; ``scrub`` is what the recording was scrubbed with, by
+    default a `Scrubber`, so that a request which holds a secret finds the recorded one, which does not.
 
     Chunks come as they were recorded, their delays times ``speed`` (0: at once); ``joins`` gives those that come at
     the same time in one piece. A recording without chunks or timing gives an event a chunk, ``chunk_delay_s`` apart.
-    ``name`` is the file's, for messages; ``remedy`` is the command that records what is missing.
+    ``name`` is the file's, for messages; ``remedy`` is the command that records what is missing, ``{upstream}`` and
+    ``{file}`` filled in.
     """
 
     def __init__(
         self,
-        interactions: Iterable[Interaction],
+        interactions: Iterable[Interaction] | Held | Indexed,
         *,
-        match: Literal["body", "order"] = "body",
+        match: Match = "body",
+        volatile: Iterable[str] = (),
+        scrub: Callable[[Interaction], Interaction] | None = None,
         on_difference: OnDifference | None = None,
         chunk_delay_s: float = 0.0,
         speed: float = 0.0,
@@ -62,28 +76,53 @@ class Player:
         name: str = "the recording",
         remedy: str = "antiphon serve --upstream {upstream} --record {file}",
     ) -> None:
-        entries = [_Entry(index, each) for index, each in enumerate(interactions)]
-        self._entries = [entry for entry in entries if entry.interaction.kind == "http"]
-        self._sockets = SocketPlayer([e.interaction for e in entries], speed=speed, name=name)
+        self._all: Interactions = interactions if isinstance(interactions, Held | Indexed) else Held(interactions)
+        self._lookup = Lookup(self._all, volatile=Volatile(volatile))
+        self._sockets = SocketPlayer(_sockets(self._all), speed=speed, name=name)
+        self._scrub = scrub or Scrubber()
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
         self._speed = speed
         self._joins = joins
         self._name = name
         self._remedy = remedy
-        self._take = {"body": self._take_by_body, "order": self._take_by_order}[match]
-        self._exact: dict[matching.Key, deque[_Entry]] = {}
-        self._loose: dict[matching.Key, deque[_Entry]] | None = None  # made when first needed
-        self._families: dict[tuple[str, str], deque[_Entry]] = {}
-        for entry in self._entries:
-            self._families.setdefault(_family(entry), deque()).append(entry)
-            if entry.interaction.request is not None and match == "body":
-                self._exact.setdefault(matching.exact_key(entry.interaction.request), deque()).append(entry)
+        self._match = match
+        self._lock = threading.Lock()
 
     @property
     def unplayed(self) -> list[Interaction]:
         """The interactions that nothing has asked for yet."""
-        return [entry.interaction for entry in self._entries if not entry.is_played] + self._sockets.unplayed
+        with self._lock:
+            return [self._all[index] for index in self._lookup.waiting()] + self._sockets.unplayed
+
+    def take(self, request: HttpRequest) -> PlayedResponse:
+        """The recorded answer to a request, for clients that do not await; see `send`.
+
+        Raises:
+            CassetteError: as `send`.
+        """
+        if request.header("content-encoding") is not None:
+            request = msgspec.structs.replace(request, body=decoded_body(request.headers, request.body)[1])
+        interaction = self._take(request)
+        response = interaction.response or RecordedResponse(status=None)
+        return PlayedResponse(
+            response,
+            self._paced(interaction),
+            headers=_headers(interaction, response),
+            delay_s=response.delay_ms / 1000 * self._speed,
+            stays_open=_stays_open(request, response),
+        )
+
+    def take_tool(self, name: str, arguments: Any) -> ToolCall:
+        """The recorded call of a tool with these arguments, a JSON value; equal calls come in recorded order.
+
+        Raises:
+            CassetteError: as `send`.
+        """
+        asked = tool_request(ToolCall(name=name, arguments=arguments))
+        tool = self._take(HttpRequest(method=asked.method, url=asked.url, body=asked.body)).tool
+        assert tool is not None  # no HTTP method is spelled as a tool's
+        return tool
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The recorded answer to a request.
@@ -91,105 +130,109 @@ class Player:
         Raises:
             CassetteMismatch: nothing was recorded for such a request.
             CassetteExhausted: every answer to it was given already.
+            CassetteAmbiguous: several were recorded that are as near to it, and nothing says which is meant.
             TransportError: the recorded call failed so.
         """
-        if request.header("content-encoding") is not None:
-            request = msgspec.structs.replace(request, body=decoded_body(request.headers, request.body)[1])
-        entry = self._take(request)
-        entry.is_played = True  # nothing was awaited since it was chosen: two calls never get the same
-        response = entry.interaction.response or RecordedResponse(status=None)
-        if response.delay_ms and self._speed:
-            await asyncio.sleep(response.delay_ms / 1000 * self._speed)
-        if response.status is None and response.error is not None and not response.chunks:
-            raise _failure(response.error)
-        return PlayedResponse(
-            response,
-            self._paced(entry.interaction),
-            headers=_headers(entry.interaction, response),
-            stays_open=_stays_open(request, response),
-        )
+        played = self.take(request)
+        if played.delay_s:
+            await asyncio.sleep(played.delay_s)
+        if played.failure is not None:
+            raise played.failure
+        return played
 
     async def connect(self, request: HttpRequest) -> WebSocket:
         """A recorded WebSocket; see `SocketPlayer.connect`."""
         return await self._sockets.connect(request)
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Close the file."""
+        self.close_now()
+
+    def close_now(self) -> None:
+        """Close the file, for clients that do not await."""
+        self._all.close()
 
     # --- choosing ----------------------------------------------------------------------------
 
-    def _take_by_body(self, request: HttpRequest) -> _Entry:
-        entries = self._exact.get(matching.exact_key(request))
-        if entries is None:
-            entries = self._loosely().get(matching.loose_key(request))
-        if entries is None:
-            raise self._mismatch(request)
-        return self._next(entries, request)
+    def _take(self, request: HttpRequest) -> Interaction:
+        with self._lock:  # choosing and marking are one step: two calls never get the same
+            try:
+                index = self._find(request)
+            except KeyError:
+                raise self._mismatch(request) from None
+            except Ambiguous as error:
+                raise self._ambiguous(request, *error.pair) from None
+            if index is None:
+                raise CassetteExhausted(
+                    f"Every answer that {self._name} holds to this {_shown(request)} was given already."
+                    f" {self._advice()}"
+                )
+            interaction = self._lookup.give(index)
+        recorded = interaction.request
+        if self._match == "order" and self._on_difference and recorded and (found := differences(recorded, request)):
+            self._on_difference(interaction, found)
+        return interaction
 
-    def _take_by_order(self, request: HttpRequest) -> _Entry:
-        entries = self._families.get(family(request))
-        if entries is None:
-            raise self._mismatch(request)
-        entry = self._next(entries, request)
-        recorded = entry.interaction.request
-        if self._on_difference is not None and recorded is not None and (found := differences(recorded, request)):
-            self._on_difference(entry.interaction, found)
-        return entry
+    def _find(self, request: HttpRequest) -> int | None:
+        if self._match == "body":
+            return self._lookup.by_body(request, lambda: self._forms(request)[1:])
+        if self._match == "order":
+            return self._lookup.in_order(request)
+        if self._match == "strict":
+            return self._in_turn(request)
+        return self._lookup.by_rule(self._forms(request)[-1], self._match)
 
-    def _loosely(self) -> dict[matching.Key, deque[_Entry]]:
-        if self._loose is None:
-            self._loose = {}
-            for entry in self._entries:
-                if entry.interaction.request is not None:
-                    key = matching.loose_key(entry.interaction.request)
-                    self._loose.setdefault(key, deque()).append(entry)
-        return self._loose
+    def _forms(self, request: HttpRequest) -> list[HttpRequest]:
+        """The request as it is, and as it would have been written down if that is something else."""
+        scrubbed = _scrubbed(request, self._scrub)
+        return [request] if scrubbed is request else [request, scrubbed]
 
-    def _next(self, entries: deque[_Entry], request: HttpRequest) -> _Entry:
-        while entries and entries[0].is_played:
-            entries.popleft()
-        if not entries:
-            raise CassetteExhausted(
-                f"Every answer that {self._name} holds to this {_shown(request)} was given already."
-                f" {self._advice(request)}"
+    def _in_turn(self, request: HttpRequest) -> int | None:
+        index = self._lookup.next()
+        if index is None:
+            return None
+        kept = min((self._lookup.differences(index, form) for form in self._forms(request)), key=len)
+        if kept:
+            raise CassetteMismatch(
+                f"{self._name} has interaction {index} next, and this {_shown(request)} differs from it at"
+                f" {_told(kept)}. {self._advice()}"
             )
-        return entries.popleft()
+        return index
 
     # --- messages ----------------------------------------------------------------------------
 
     def _mismatch(self, request: HttpRequest) -> CassetteMismatch:
         """The error that shows the nearest recorded request and what keeps it from matching."""
-        nearest = self._nearest(request)
+        request = self._forms(request)[-1]  # a message must not show what the file must not hold
+        nearest = self._lookup.nearest(request)
         if nearest is None:
-            known = ", ".join(sorted({" ".join(each) for each in self._families})) or "nothing"
+            known = ", ".join(self._lookup.families()) or "nothing"
             return CassetteMismatch(
-                f"{self._name} holds no answer to a {_shown(request)}; it holds: {known}. {self._advice(request)}"
+                f"{self._name} holds no answer to a {_shown(request)}; it holds: {known}. {self._advice()}"
             )
-        entry, found = nearest
-        if not found:
-            what = "has no recorded request to compare with; it can only be replayed with --match order"
-        else:
-            rest = f" (and in {len(found) - 1} more places)" if len(found) > 1 else ""
-            what = f"differs at {found[0]}{rest}"
+        index, found = nearest
+        what = "has no recorded request to compare with; it can only be replayed with --match order"
+        if found:
+            what = f"differs at {_told(found)}"
         return CassetteMismatch(
-            f"{self._name} holds no answer to this {_shown(request)}. The nearest, interaction {entry.index}, {what}."
-            f" {self._advice(request)}"
+            f"{self._name} holds no answer to this {_shown(request)}. The nearest, interaction {index}, {what}."
+            f" {self._advice()}"
         )
 
-    def _nearest(self, request: HttpRequest) -> tuple[_Entry, list[Difference]] | None:
-        entries = [entry for entry in self._entries if _family(entry) == family(request)]
-        compared = [
-            (entry, relevant_differences(entry.interaction.request, request) if entry.interaction.request else [])
-            for entry in entries
-        ]
-        return min(compared, key=lambda pair: len(pair[1]), default=None)
+    def _ambiguous(self, request: HttpRequest, first: int, second: int) -> CassetteAmbiguous:
+        found = self._lookup.between(first, second)
+        return CassetteAmbiguous(
+            f"{self._name} holds several answers to this {_shown(request)}, and nothing says which is meant:"
+            f" interactions {first} and {second} fit alike, and differ at {_told(found)}. Send what tells them apart,"
+            " or match in order."
+        )
 
-    def _advice(self, request: HttpRequest) -> str:
+    def _advice(self) -> str:
         """The command that would fix it."""
-        recorded = next((entry.interaction.request for entry in self._entries if entry.interaction.request), None)
-        upstream = base_url(recorded.url) if recorded else "URL"
+        url = self._lookup.first_url()
+        upstream = base_url(url) if url else "URL"
         target = self._name if self._name.endswith(".jsonl") else f"{self._name}.jsonl"
-        return f"To record it: {self._remedy.format(upstream=upstream, file=target)}"
+        return f"To record it: {self._remedy.replace('{upstream}', upstream).replace('{file}', target)}"
 
     # --- playing -----------------------------------------------------------------------------
 
@@ -233,14 +276,35 @@ class PlayedResponse:
         paced: list[tuple[float, bytes]],
         *,
         headers: Headers,
+        delay_s: float = 0.0,
         stays_open: bool = False,
     ) -> None:
         self._response = response
         self._paced = paced
         self._stays_open = stays_open
         self._closed = asyncio.Event()
+        self.delay_s = delay_s
         self.status = 200 if response.status is None else response.status
         self.headers = headers
+
+    @property
+    def failure(self) -> TransportError | None:
+        """The error that came instead of a response, if that is how the recorded call ended."""
+        response = self._response
+        return _failure(response.error) if response.status is None and response.error and not response.chunks else None
+
+    def chunks_now(self) -> Iterator[bytes]:
+        """The body, chunk by chunk, for clients that do not await; a delay blocks.
+
+        Raises:
+            TransportError: the recorded body was cut here.
+        """
+        for wait_s, data in self._paced:
+            if wait_s:
+                threading.Event().wait(wait_s)
+            yield data
+        if self._response.error is not None:
+            raise _failure(self._response.error)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, chunk by chunk.
@@ -322,9 +386,25 @@ def _failure(error: ErrorInfo) -> TransportError:
     return _FAILURES.get(error.code, ConnectionLost)(f"The recording ends here: {error.message}")
 
 
-def _family(entry: _Entry) -> tuple[str, str]:
-    request = entry.interaction.request
-    return ("POST", endpoint(entry.interaction)) if request is None else family(request)
+def _sockets(interactions: Interactions) -> list[Interaction]:
+    numbers = range(len(interactions))
+    return [interactions[index] for index in numbers if interactions.kind(index) == "websocket"]
+
+
+def _scrubbed(request: HttpRequest, scrub: Callable[[Interaction], Interaction]) -> HttpRequest:
+    """The request as it would be written down; the same object if that changes neither its URL nor its body."""
+    recorded = RecordedRequest(method=request.method, url=request.url, body=request.body)
+    written = scrub(Interaction(id="", request=recorded)).request
+    if written is None or (written.url, written.body) == (request.url, request.body):
+        return request
+    return msgspec.structs.replace(request, url=written.url, body=written.body)
+
+
+def _told(found: list[Difference]) -> str:
+    if not found:
+        return "nothing that is compared"
+    rest = f" (and in {len(found) - 1} more places)" if len(found) > 1 else ""
+    return f"{found[0]}{rest}"
 
 
 def _shown(request: HttpRequest) -> str:

@@ -28,6 +28,7 @@ from antiphon.cassettes.format import (
     RecordedResponse,
     Side,
     SocketSession,
+    ToolCall,
 )
 from antiphon.cassettes.scrubbing import Scrubber
 from antiphon.cassettes.writing import Writer
@@ -39,11 +40,11 @@ from antiphon.transport import HttpRequest, HttpResponse, SocketTransport, Trans
 log = logging.getLogger("antiphon.cassettes")
 
 
-class Recorder:
-    """Records every call of a transport into a cassette; an existing cassette is continued.
+class Tape:
+    """The end of a cassette that calls are written to, whoever makes them; an existing cassette is continued.
 
-    ``scrub`` gives an interaction as it may be written down; the default keeps harmless headers only. ``tags`` gives
-    what to note beside a request. Bodies that came encoded are written down decoded.
+    ``scrub`` gives an interaction as it may be written down; the default takes secrets out by their looks. ``tags``
+    gives what to note beside a request. Bodies that came encoded are written down decoded. Threads may share it.
 
     Raises:
         CassetteCorrupt: the file exists and is no cassette.
@@ -53,71 +54,62 @@ class Recorder:
 
     def __init__(
         self,
-        transport: Transport,
         path: str | Path,
         *,
         clock: Clock,
         scrub: Callable[[Interaction], Interaction] | None = None,
         tags: Callable[[HttpRequest], dict[str, str]] | None = None,
     ) -> None:
-        self._transport = transport
         self._writer = Writer(path)
         self._path = path
         self._clock = clock
         self._scrub = scrub or Scrubber()
         self._tags = tags
         self._numbers = itertools.count(1)
-        self._open: set[_Call] = set()
+        self._open: set[Call] = set()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-recorder")
         self._has_warned = False
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and record what comes back, or that nothing did."""
-        call = self._call(request)
-        try:
-            response = await self._transport.send(request)
-        except BaseException as error:
-            call.end(_error(error))
-            raise
-        call.status_came(response.status, response.headers)
+    def begin(self, request: HttpRequest, kind: Kind = "http") -> Call:
+        """A call that begins now; it is written when it ends, and as cut off if it never does."""
+        tags = self._tags(request) if self._tags else {}
+        call = Call(request, request.interaction or self._new_id(), self._clock, self._finish, kind=kind, tags=tags)
         self._open.add(call)
-        return _RecordedResponse(response, call)
+        return call
 
-    async def connect(self, request: HttpRequest) -> WebSocket:
-        """Open a WebSocket and record what passes over it; see `SocketTransport.connect`."""
-        if not isinstance(self._transport, SocketTransport):
-            raise UsageError(f"{type(self._transport).__name__} opens no WebSockets.")
-        call = self._call(_without_protocols(request), "websocket")
+    def append(self, interaction: Interaction) -> None:
+        """Write an interaction that is over."""
         try:
-            socket = await self._transport.connect(request)
-        except BaseException as error:
-            call.refused(error)
-            raise
-        call.status_came(101, socket.headers)
-        self._open.add(call)
-        return _RecordedSocket(socket, call)
+            self._thread.submit(self._write, interaction)
+        except RuntimeError as error:  # closed: the call outlived the recorder
+            self._warn(error)
 
-    async def close(self) -> None:
-        """Write what is still open as cut off, wait for the file, and close the transport."""
+    def append_tool(self, tool: ToolCall, started_s: float) -> None:
+        """Write a tool call that is over, and began at that time of the clock."""
+        self.append(
+            Interaction(
+                id=self._new_id(),
+                kind="tool",
+                fidelity="parsed",
+                tool=tool,
+                started_at=datetime.fromtimestamp(started_s, UTC),
+                duration_ms=_ms(self._clock.now_s() - started_s),
+            )
+        )
+
+    def close(self) -> None:
+        """Write what is still open as cut off, and wait for the file."""
         for call in list(self._open):
             call.end(ErrorInfo(code=CLOSED_EARLY, message="The recorder was closed while the answer was coming."))
-        await asyncio.to_thread(self._thread.shutdown)
+        self._thread.shutdown()
         self._writer.close()
-        await self._transport.close()
-
-    def _call(self, request: HttpRequest, kind: Kind = "http") -> _Call:
-        tags = self._tags(request) if self._tags else {}
-        return _Call(request, request.interaction or self._new_id(), self._clock, self._finish, kind=kind, tags=tags)
 
     def _new_id(self) -> str:
         return f"{int(self._clock.now_s() * 1000):x}-{next(self._numbers)}"
 
-    def _finish(self, call: _Call) -> None:
+    def _finish(self, call: Call) -> None:
         self._open.discard(call)
-        try:
-            self._thread.submit(self._write, call.interaction())
-        except RuntimeError as error:  # closed: the call outlived the recorder
-            self._warn(error)
+        self.append(call.interaction())
 
     def _write(self, interaction: Interaction) -> None:
         try:
@@ -131,15 +123,60 @@ class Recorder:
             log.warning("Recording to %s fails, calls go on unrecorded: %s", self._path, error)
 
 
-class _Call:
-    """What is known so far of one exchange; ends once."""
+class Recorder:
+    """Records every call of a transport; see `Tape` for what else it takes, and raises."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str | Path,
+        *,
+        clock: Clock,
+        scrub: Callable[[Interaction], Interaction] | None = None,
+        tags: Callable[[HttpRequest], dict[str, str]] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._tape = Tape(path, clock=clock, scrub=scrub, tags=tags)
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and record what comes back, or that nothing did."""
+        call = self._tape.begin(request)
+        try:
+            response = await self._transport.send(request)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        call.status_came(response.status, response.headers)
+        return _RecordedResponse(response, call)
+
+    async def connect(self, request: HttpRequest) -> WebSocket:
+        """Open a WebSocket and record what passes over it; see `SocketTransport.connect`."""
+        if not isinstance(self._transport, SocketTransport):
+            raise UsageError(f"{type(self._transport).__name__} opens no WebSockets.")
+        call = self._tape.begin(_without_protocols(request), "websocket")
+        try:
+            socket = await self._transport.connect(request)
+        except BaseException as error:
+            call.refused(error)
+            raise
+        call.status_came(101, socket.headers)
+        return _RecordedSocket(socket, call)
+
+    async def close(self) -> None:
+        """Write what is still open as cut off, wait for the file, and close the transport."""
+        await asyncio.to_thread(self._tape.close)
+        await self._transport.close()
+
+
+class Call:
+    """What is known so far of one exchange: its status, then each chunk, then its end; it ends once."""
 
     def __init__(
         self,
         request: HttpRequest,
         name: str,
         clock: Clock,
-        finish: Callable[[_Call], None],
+        finish: Callable[[Call], None],
         *,
         kind: Kind,
         tags: dict[str, str],
@@ -153,7 +190,7 @@ class _Call:
         self._started_at = datetime.fromtimestamp(clock.now_s(), UTC)
         self._started_s = self._last_s = clock.monotonic_s()
         self._status: int | None = None
-        self._headers: Headers = ()
+        self.headers: Headers = ()
         self._delay_ms = self._duration_ms = 0.0
         self._chunks: list[Chunk] = []
         self._frames: list[Frame] = []
@@ -163,27 +200,38 @@ class _Call:
         self._has_ended = False
 
     def status_came(self, status: int, headers: Headers) -> None:
-        self._status, self._headers = status, headers
+        """The head of the response is there."""
+        self._status, self.headers = status, headers
         self._delay_ms = self._lap_ms()
 
     def refused(self, error: BaseException) -> None:
         """No WebSocket came of it; a status other than 101 is an answer, and no failure."""
         if isinstance(error, RequestRejected):
             self.status_came(error.status, ())
-        self.end(None if isinstance(error, RequestRejected) else _error(error))
+            self.end(None)
+        else:
+            self.fail(error)
 
     def frame_came(self, sender: Side, data: str | bytes) -> None:
+        """A WebSocket message."""
         self._frames.append(Frame(self._lap_ms(), sender, data))
 
     def close_came(self, sender: Side, close: WebSocketClose) -> None:
+        """The WebSocket ended."""
         if not self._has_ended:
             self._close, self._closed_by = close, sender
             self.end(None)
 
     def chunk_came(self, data: bytes) -> None:
+        """A piece of the body is there."""
         self._chunks.append(Chunk(self._lap_ms(), data))
 
-    def end(self, error: ErrorInfo | None) -> None:
+    def fail(self, error: BaseException) -> None:
+        """It ends with that error, of ours or of an HTTP library."""
+        self.end(_error(error))
+
+    def end(self, error: ErrorInfo | None = None) -> None:
+        """It is over, well or with an error."""
         if self._has_ended:
             return
         self._has_ended = True
@@ -197,6 +245,7 @@ class _Call:
         self.end(None if is_done else ErrorInfo(code=CLOSED_EARLY, message="The client read no further."))
 
     def interaction(self) -> Interaction:
+        """What is known by now."""
         request = self._request
         return Interaction(
             id=self._name,
@@ -204,7 +253,7 @@ class _Call:
             request=RecordedRequest(method=request.method, url=request.url, headers=request.headers, body=request.body),
             response=RecordedResponse(
                 status=self._status,
-                headers=self._headers,
+                headers=self.headers,
                 chunks=tuple(self._chunks),
                 delay_ms=self._delay_ms,
                 error=self._error,
@@ -227,7 +276,7 @@ class _Call:
 class _RecordedResponse:
     """A live response whose chunks are noted on their way."""
 
-    def __init__(self, response: HttpResponse, call: _Call) -> None:
+    def __init__(self, response: HttpResponse, call: Call) -> None:
         self._response = response
         self._call = call
 
@@ -248,9 +297,9 @@ class _RecordedResponse:
             self._call.close()
             raise
         except BaseException as error:
-            self._call.end(_error(error))
+            self._call.fail(error)
             raise
-        self._call.end(None)
+        self._call.end()
 
     async def close(self) -> None:
         self._call.close()
@@ -260,7 +309,7 @@ class _RecordedResponse:
 class _RecordedSocket:
     """A live WebSocket whose messages are noted on their way."""
 
-    def __init__(self, socket: WebSocket, call: _Call) -> None:
+    def __init__(self, socket: WebSocket, call: Call) -> None:
         self._socket = socket
         self._call = call
 

@@ -145,6 +145,8 @@ def merge(path: Path, fresh: Path, *, keep_words: bool = False) -> list[Drifted]
 
 
 def _is_worse(old: Interaction, fresh: Interaction) -> bool:
+    if old.tool is not None and fresh.tool is not None:
+        return fresh.tool.error is not None and old.tool.error is None
     if old.response is None or fresh.response is None or fresh.response.error is not None:
         return True
     return (fresh.response.status or _ERROR) >= _ERROR > (old.response.status or 0)
@@ -201,14 +203,14 @@ class _Waiting:
         self._exact: dict[matching.Key, deque[int]] = {}
         self._loose: dict[matching.Key, deque[int]] = {}
         for number, each in enumerate(content):
-            request = each.interaction.request if isinstance(each, Line) else None
+            request = matching.request_of(each.interaction) if isinstance(each, Line) else None
             if request is not None:
                 self._exact.setdefault(matching.exact_key(request), deque()).append(number)
                 self._loose.setdefault(matching.loose_key(request), deque()).append(number)
 
     def take(self, interaction: Interaction) -> int | None:
         """The number of the old interaction with that request, the first that is left."""
-        request = interaction.request
+        request = matching.request_of(interaction)
         if request is None:
             return None
         for numbers in (

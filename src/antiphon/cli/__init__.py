@@ -21,7 +21,7 @@ _VERBS = (
     dialects.dialects,
     *(serve.serve, proxy.record, proxy.replay, proxy.run),
     *(look.inspect, look.ls, look.show, look.diff),
-    *(keep.convert, keep.verify, keep.prune, keep.refresh),
+    *(keep.convert, keep.verify, keep.prune, keep.refresh, keep.scrub),
 )
 for _verb in _VERBS:
     main.add_command(_verb)

@@ -124,6 +124,36 @@ def refresh(file: str, upstream: str | None, api_key_env: str | None, keep_words
     click.echo(f"{same} of {len(drifts)} interactions are as they were")
 
 
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--check", is_flag=True, help="Change nothing; the exit code is 1 where there is a secret.")
+@click.option("--secret-env", "names", metavar="NAME", multiple=True, help="A variable whose value must not be in it.")
+@click.option("--config", metavar="FILE", help="Where [scrub] stands.  [default: antiphon.toml, if there is one]")
+def scrub(files: tuple[str, ...], check: bool, names: tuple[str, ...], config: str | None) -> None:
+    """Take secrets out of cassettes: keys, tokens, cookies, addresses, cards, and what [scrub] in antiphon.toml adds.
+
+    The values of all *_API_KEY variables are looked for too. With --check, recordings of other tools can be looked at
+    as well. Which secret it was is not shown, only its kind.
+    """
+    import msgspec
+
+    from antiphon.cassettes import Scrubber, rescrubbing
+    from antiphon.config import load_scrub
+
+    found = 0
+    with explained(EXIT_NOT_STARTED):
+        secrets = [value for name, value in os.environ.items() if name.endswith("_API_KEY") or name in names]
+        rules = load_scrub(Path(config) if config else None)
+        scrubber = Scrubber(secrets, **msgspec.structs.asdict(rules))
+        for file in files:
+            for number, kinds in (rescrubbing.check if check else rescrubbing.scrub)(Path(file), scrubber):
+                found += 1
+                click.echo(f"{file}: interaction {number}: {', '.join(kinds)}{'' if check else ', taken out'}")
+    click.echo(f"{len(files)} files: {found or 'no'} interactions with secrets")
+    if found and check:
+        sys.exit(EXIT_SOME_FAILED)
+
+
 @contextlib.contextmanager
 def _progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, gone at the end, where somebody looks; gives what takes the count done and the whole."""

@@ -1,5 +1,6 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
+from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
     LimitSettings,
     ModelRoute,
@@ -26,12 +27,14 @@ __all__ = [
     "ReasoningEvents",
     "Repair",
     "Route",
+    "ScrubSettings",
     "Settings",
     "UnsupportedTools",
     "UpstreamSettings",
     "dialect_of",
     "hash_key",
     "load_dialects",
+    "load_scrub",
     "load_settings",
     "route",
 ]

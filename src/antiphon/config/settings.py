@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from antiphon.config.dialects import check_entries, read_entries, with_users
 from antiphon.config.files import nearest, read_toml
+from antiphon.config.scrub import ScrubSettings, check_scrub
 from antiphon.dialects import Dialect, Entry, choose
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
@@ -137,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[str, OwnerSettings] = {}
     seal_keys: tuple[str, ...] = ()
     limits: LimitSettings = LimitSettings()
+    scrub: ScrubSettings = ScrubSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields, secrets covered."""
@@ -155,7 +157,7 @@ class Route(NamedTuple):
 
 
 _SECRET = frozenset({"api_key", "headers", "seal_keys"})
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners")
+_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub")
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
 
@@ -283,6 +285,7 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
         owners=_owners(toml.table("owners")),
         seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
+        scrub=check_scrub(toml.values.get("scrub", {}), toml.path),
     )
     _check_access(settings)
     return settings

@@ -17,7 +17,7 @@ import msgspec
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, read
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
-from antiphon.cassettes.verifying import SECRET_HEADERS
+from antiphon.cassettes.scrubbing import SECRET_HEADERS
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.errors import ConfigError
 from antiphon.providers.http import HttpTransport

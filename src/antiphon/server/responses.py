@@ -91,7 +91,7 @@ class Responses:
         elif asked.starting_after is not None:
             raise InvalidRequest("'starting_after' needs 'stream=true'.", param="starting_after")
         else:
-            events = _including(await self._store.events(exchange.owner, response_id), asked.include)
+            events = _including(await self._runner.events(exchange.owner, response_id), asked.include)
             await exchange.respond_json(response_object(events, sealer=self._sealer(exchange)))
 
     async def cancel(self, exchange: Exchange) -> None:

@@ -167,7 +167,7 @@ def _live(settings: Settings, clock: Clock) -> Transport:
     path = settings.record or settings.auto or settings.refresh
     if path is None:
         return upstreams
-    scrub = Scrubber([upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key])
+    scrub = _scrubber(settings)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if settings.refresh is not None:
@@ -178,7 +178,12 @@ def _live(settings: Settings, clock: Clock) -> Transport:
     if settings.auto is None:
         return recorder
     kept = list(read(path)) if path.exists() and path.stat().st_size else []
-    return Auto(Player(kept, match=settings.match, name=str(path)), recorder)
+    return Auto(Player(kept, match=settings.match, name=str(path), scrub=scrub), recorder)
+
+
+def _scrubber(settings: Settings) -> Scrubber:
+    keys = [upstream.api_key for upstream in settings.upstreams.values() if upstream.api_key]
+    return Scrubber(keys, **msgspec.structs.asdict(settings.scrub))
 
 
 def _player(
@@ -199,6 +204,7 @@ def _player(
         on_difference=tell,
         chunk_delay_s=chunk_delay_s,
         name=str(settings.replay),
+        scrub=_scrubber(settings),
     )
 
 

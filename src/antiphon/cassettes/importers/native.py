@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TypeVar
 
 from antiphon.cassettes.format import (
     MAGIC,
@@ -19,19 +19,29 @@ from antiphon.errors import CassetteCorrupt
 log = logging.getLogger("antiphon.cassettes")
 
 
-def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
-    """The interactions of an open cassette; ``name`` is for errors. A torn last line is logged as a warning.
+Decoded = TypeVar("Decoded")
 
-    Header lines may stand anywhere, so that two cassettes joined with ``cat`` are one. In a file of a newer minor
-    version, interactions of a kind that is not known here are passed over, with a warning.
+
+def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
+    """The interactions of an open cassette; ``name`` is for errors. See `decoded_lines`."""
+    return (interaction for _, _, interaction in decoded_lines(file, name, decode_interaction))
+
+
+def decoded_lines(file: BinaryIO, name: str, decode: Callable[[bytes], Decoded]) -> Iterator[tuple[int, int, Decoded]]:
+    """Where each interaction begins, the number of its line, and what ``decode`` makes of it; ``name`` is for errors.
+
+    A torn last line is logged as a warning. Header lines may stand anywhere, so that two cassettes joined with ``cat``
+    are one. In a file of a newer minor version, interactions of a kind that is not known here are passed over, with a
+    warning.
 
     Raises:
         CassetteCorrupt: a line is unreadable, or there is no interaction in it at all.
         CassetteVersion: it was written by a newer version.
     """
-    count, is_newer = 0, False
+    count, end, is_newer = 0, 0, False
     for number, line in enumerate(file, start=1):
         where = f"{name}:{number}"
+        start, end = end, end + len(line)
         if line.startswith(MAGIC):
             is_newer = is_newer_minor(decode_header(line, where))
             continue
@@ -40,7 +50,7 @@ def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
         if not line.strip():
             continue
         try:
-            interaction = decode_interaction(line)
+            decoded = decode(line)
         except ValueError as error:
             if is_newer and (kind := unknown_kind(line)):
                 log.warning("%s: an interaction of the kind %r is passed over; upgrade to read it.", where, kind)
@@ -50,6 +60,6 @@ def interactions(file: BinaryIO, name: str) -> Iterator[Interaction]:
             log.warning("%s: the last line is torn, as after a crash while recording; it is left out.", where)
             continue
         count += 1
-        yield interaction
+        yield start, number, decoded
     if not count:
         raise CassetteCorrupt(f"{name}: the cassette holds no interaction.")

@@ -1,0 +1,150 @@
+"""Recordings to be played: native cassettes stay on disk and are looked up line by line, others are held in memory.
+
+Opening a native cassette reads it once and keeps where its lines begin: 8 bytes for an interaction, however long.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, get_args
+
+from antiphon.cassettes.format import MAGIC, Interaction, Kind, RecordedRequest, decode_asked, decode_interaction
+from antiphon.cassettes.importers import native
+from antiphon.cassettes.matching import request_of, tool_request
+from antiphon.cassettes.reading import read
+from antiphon.errors import CassetteCorrupt, CassetteError
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Interactions(Protocol):
+    """Interactions by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Interaction: ...
+
+    def asked(self, index: int) -> tuple[Kind, RecordedRequest | None]:
+        """The kind, and what was asked; see `matching.request_of`."""
+        ...
+
+    def kind(self, index: int) -> Kind:
+        """The kind alone."""
+        ...
+
+    def close(self) -> None:
+        """Give up the file."""
+        ...
+
+
+class Held:
+    """Interactions in memory."""
+
+    def __init__(self, interactions: Iterable[Interaction]) -> None:
+        self._interactions = list(interactions)
+
+    def __len__(self) -> int:
+        return len(self._interactions)
+
+    def __getitem__(self, index: int) -> Interaction:
+        return self._interactions[index]
+
+    def asked(self, index: int) -> tuple[Kind, RecordedRequest | None]:
+        """The kind, and what was asked."""
+        interaction = self._interactions[index]
+        return interaction.kind, request_of(interaction)
+
+    def kind(self, index: int) -> Kind:
+        """The kind alone."""
+        return self._interactions[index].kind
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class Indexed:
+    """The interactions of a native cassette, each read when it is needed. Threads may share it.
+
+    Every line is checked when the file is opened, so a broken cassette is told before anything is answered from it.
+
+    Raises:
+        CassetteCorrupt, CassetteVersion: as `read` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        self._starts = array("Q")  # of lines
+        self._kinds = bytearray()
+        self._numbers = array("L")  # of the same lines, counted from 1, for messages
+        self._lock = threading.Lock()
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
+        try:
+            self._index()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Interaction:
+        line = self._line(index)
+        try:
+            return decode_interaction(line)
+        except ValueError as error:
+            raise self._unreadable(index, error) from error
+
+    def asked(self, index: int) -> tuple[Kind, RecordedRequest | None]:
+        """The kind, and what was asked."""
+        try:
+            kind, request, tool = decode_asked(self._line(index))
+        except ValueError as error:
+            raise self._unreadable(index, error) from error
+        return kind, request if tool is None else tool_request(tool)
+
+    def kind(self, index: int) -> Kind:
+        """The kind alone."""
+        return _KINDS[self._kinds[index]]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _line(self, index: int) -> bytes:
+        with self._lock:
+            self._file.seek(self._starts[index])
+            return self._file.readline()
+
+    def _unreadable(self, index: int, error: ValueError) -> CassetteCorrupt:
+        return CassetteCorrupt(f"{self._name}:{self._numbers[index]}: the interaction is unreadable: {error}")
+
+    def _index(self) -> None:
+        for start, number, kind in native.decoded_lines(self._file, self._name, _kind):
+            self._starts.append(start)
+            self._numbers.append(number)
+            self._kinds.append(_KINDS.index(kind))
+
+
+def _kind(line: bytes) -> Kind:
+    """The kind of a line that can be read."""
+    line.decode()  # the decoder passes over strings of the response unseen
+    return decode_asked(line)[0]
+
+
+def load(path: str | Path) -> Interactions:
+    """The interactions of a recording by number, whichever tool made it.
+
+    Raises:
+        CassetteError: as `read` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_native = file.read(len(MAGIC)) == MAGIC
+        return Indexed(Path(path)) if is_native else Held(read(path))
+    except FileNotFoundError:
+        return Held(read(path))  # which says so
+    except OSError as error:
+        raise CassetteError(f"The recording {path} cannot be read: {error}") from error
