@@ -1,3 +1,58 @@
 """Antiphon: an agent server and library that speaks the OpenAI APIs over any model; every run is a journal."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
+if TYPE_CHECKING:
+    from antiphon.agent.agent import Agent
+    from antiphon.agent.machine import Limits
+    from antiphon.agent.parts import file, image
+    from antiphon.agent.result import RunResult, RunStream
+    from antiphon.agent.steps import Step
+    from antiphon.errors import RunFailed
+    from antiphon.tools.function import FunctionTool, ToolContext, ToolError, tool
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "FunctionTool",
+    "Limits",
+    "RunFailed",
+    "RunResult",
+    "RunStream",
+    "Step",
+    "ToolContext",
+    "ToolError",
+    "file",
+    "image",
+    "tool",
+]
+
+# Where each name is defined: what nobody asks for is not imported, and the command line stays quick.
+_HOMES = {
+    "Agent": "agent.agent",
+    "FunctionTool": "tools.function",
+    "Limits": "agent.machine",
+    "RunFailed": "errors",
+    "RunResult": "agent.result",
+    "RunStream": "agent.result",
+    "Step": "agent.steps",
+    "ToolContext": "tools.function",
+    "ToolError": "tools.function",
+    "file": "agent.parts",
+    "image": "agent.parts",
+    "tool": "tools.function",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

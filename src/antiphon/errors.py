@@ -37,7 +37,8 @@
     │   ├─ DuplicateItem          the conversation has an item of that id
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
-    └─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
+    ├─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
+    └─ RunFailed                  an agent's run has no answer (``result`` says how far it came)
 
 Every leaf has a stable ``code``. Which HTTP status a leaf becomes is written in one table, in
 ``antiphon.server.errors``. Failures and refusals of tools are results, not exceptions.
@@ -45,7 +46,7 @@ Every leaf has a stable ``code``. Which HTTP status a leaf becomes is written in
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AntiphonError(Exception):
@@ -345,3 +346,17 @@ class LimitExceeded(AntiphonError):
     def __init__(self, limit: str, message: str) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class RunFailed(AntiphonError):
+    """An agent's run has no answer of the kind that was asked for.
+
+    ``reason`` is the code of what went wrong; ``result`` is the `antiphon.agent.result.RunResult` as far as it came.
+    """
+
+    code = "run_failed"
+
+    def __init__(self, message: str, *, reason: str = code, result: Any = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.result = result

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from antiphon.errors import InvalidRequest
 from antiphon.events import ModelEvent, RefusalStarted, TextDelta, TextStarted, TurnFinished
+from antiphon.tools.schemas import BadSchema, validator
 from antiphon.wire.responses import CreateResponse, Item, JsonObject, JsonSchema
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
@@ -29,7 +28,11 @@ def wanted_format(request: CreateResponse) -> Format | None:
     if not isinstance(wanted, Format):
         return None
     if isinstance(wanted, JsonSchema):
-        _validator(msgspec.json.encode(wanted.schema))
+        try:
+            validator(msgspec.json.encode(wanted.schema))
+        except BadSchema as error:
+            message = f"Invalid schema for response_format: {_shown(str(error))}"
+            raise InvalidRequest(message, param="text.format.schema", code="invalid_json_schema") from None
     return wanted
 
 
@@ -58,7 +61,7 @@ def mistake(text: str, wanted: Format) -> str | None:
         return f"it is not JSON ({error})"
     if isinstance(wanted, JsonObject):
         return None if isinstance(value, dict) else "it is not a JSON object"
-    wrong = next(iter(_validator(msgspec.json.encode(wanted.schema)).iter_errors(value)), None)
+    wrong = next(iter(validator(msgspec.json.encode(wanted.schema)).iter_errors(value)), None)
     return None if wrong is None else f"it does not fit the schema: {_shown(wrong.message)}"
 
 
@@ -75,22 +78,6 @@ def correction(text: str, wrong: str) -> list[Item]:
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": told}]},
     ]
-
-
-@functools.lru_cache(maxsize=64)
-def _validator(schema: bytes) -> Any:  # a validator of jsonschema_rs, which is imported late
-    import jsonschema_rs
-
-    try:
-        return jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_never)
-    except (jsonschema_rs.ValidationError, ValueError) as error:
-        message = f"Invalid schema for response_format: {_shown(str(error).partition(chr(10))[0])}"
-        raise InvalidRequest(message, param="text.format.schema", code="invalid_json_schema") from None
-
-
-def _never(url: str) -> None:
-    # A client's schema must not make the server fetch what the client could not.
-    raise ValueError(f"{url} is not fetched")
 
 
 def _shown(text: str) -> str:

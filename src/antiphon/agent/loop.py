@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import aclosing
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Literal, NamedTuple
 
 from msgspec import structs
@@ -31,6 +31,7 @@ from antiphon.clock import Clock, Ids
 from antiphon.errors import LimitExceeded
 from antiphon.events import (
     BARRIERS,
+    ApprovalDecided,
     ApprovalRequested,
     ErrorInfo,
     ModelEvent,
@@ -46,6 +47,7 @@ from antiphon.events import (
 )
 from antiphon.providers.base import ModelCall, Provider
 from antiphon.rendering.items import is_abandoned, output_items
+from antiphon.tools.function import ToolError
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
@@ -57,6 +59,9 @@ _UNKNOWN = (
     "The outcome of this call is unknown: the server stopped while it was running, and it was not run again."
     " It may have taken effect: check before you repeat it."
 )
+
+# Why a run ended that its `before_turn` ended.
+STOPPED = "stopped"
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +83,23 @@ class Tool(NamedTuple):
     policy: ToolPolicy = ToolPolicy()
 
 
+class Decision(NamedTuple):
+    """What a person decided on a call; the model is told the ``reason`` of a denial."""
+
+    approved: bool
+    reason: str | None = None
+
+
+# Called before the model is; gives what is to be asked instead, or None to end the run before it.
+BeforeTurn = Callable[[ModelCall], Awaitable[ModelCall | None]]
+
+
 class Loop:
-    """One run, from its first model call to its end. Its `events` may be iterated once."""
+    """One run, from its first model call to its end. Its `events` may be iterated once.
+
+    ``client_tools`` names the tools that the client runs, if all of them are known: see `Machine`. ``before_turn`` may
+    change each model call; ``decide`` is asked about calls that need an approval, which otherwise end the run.
+    """
 
     def __init__(
         self,
@@ -95,6 +115,9 @@ class Loop:
         tools: Mapping[str, Tool] | None = None,
         authorization: str | None = None,
         on_interruption: OnInterruption = "retry",
+        client_tools: Container[str] | None = None,
+        before_turn: BeforeTurn | None = None,
+        decide: Callable[[ToolCall], Awaitable[Decision]] | None = None,
     ) -> None:
         self._run = run
         self._request = request
@@ -106,7 +129,10 @@ class Loop:
         self._limits = limits
         self._tools = tools or {}
         self._authorization = authorization
-        self._machine = Machine(limits, {name: tool.policy for name, tool in self._tools.items()})
+        policies = {name: tool.policy for name, tool in self._tools.items()}
+        self._machine = Machine(limits, policies, client_tools=client_tools)
+        self._before_turn = before_turn
+        self._decide = decide
         self._on_interruption = on_interruption
         self._accepted = False
         self._is_suspended = False
@@ -176,7 +202,12 @@ class Loop:
         effect = self._machine.pending
         while effect is not None and not isinstance(effect, Finish):
             following: Effect | None = None
-            async with aclosing(self._perform(effect)) as batches:
+            call = await self._next_call(effect) if isinstance(effect, CallModel) else None
+            if isinstance(effect, CallModel) and call is None:
+                self._accepted = True
+                yield await self._settle(Finish("completed", STOPPED))
+                return
+            async with aclosing(self._perform(effect, call)) as batches:
                 async for batch in batches:
                     self._journal.add(batch)
                     if batch and type(batch[0]) in _BARRIERS:
@@ -198,34 +229,38 @@ class Loop:
             # Only approvals wait without a next effect: the run rests until someone decides.
             yield await self._finish(effect or Finish("completed"))
 
-    def _perform(self, effect: Effect) -> AsyncGenerator[list[RunEvent], None]:
+    def _perform(self, effect: Effect, call: ModelCall | None) -> AsyncGenerator[list[RunEvent], None]:
         if isinstance(effect, CallModel):
-            return self._call_model(effect)
+            assert call is not None
+            return self._call_model(effect, call)
         if isinstance(effect, CallTools):
             return self._call_tools(effect)
         assert isinstance(effect, AskApproval)
         return self._ask_approval(effect)
 
-    async def _call_model(self, effect: CallModel) -> AsyncGenerator[list[RunEvent], None]:
-        target = self._targets[min(effect.attempt, len(self._targets) - 1)]
-        started = TurnStarted(
-            turn=effect.turn,
-            attempt=effect.attempt,
-            interaction=self._ids.new("int"),
-            upstream=target.provider.name,
-            model=target.model,
-        )
-        yield [started]
-        said = output_items(self._journal.events, self._run)
+    def _target(self, effect: CallModel) -> Target:
+        return self._targets[min(effect.attempt, len(self._targets) - 1)]
+
+    async def _next_call(self, effect: CallModel) -> ModelCall | None:
+        """What to ask the model, or None if the run is to end here."""
+        target = self._target(effect)
+        started = _started(effect, target.provider, target.model, self._ids.new("int"))
+        # Its beginning says what becomes of a turn before it that failed.
+        said = output_items(chain(self._journal.events, (started,)), self._run)
         call = ModelCall(
-            model=target.model,
+            model=started.model,
             request=_unforced(self._request) if _has_acted(said) else self._request,
             items=self._items + [item for item in said if not is_abandoned(item)],
-            turn=effect.turn,
+            turn=started.turn,
             interaction=started.interaction,
             authorization=self._authorization,
         )
-        async with aclosing(self._answer(target.provider, call)) as batches:
+        return call if self._before_turn is None else await self._before_turn(call)
+
+    async def _call_model(self, effect: CallModel, call: ModelCall) -> AsyncGenerator[list[RunEvent], None]:
+        provider = self._target(effect).provider
+        yield [_started(effect, provider, call.model, call.interaction)]
+        async with aclosing(self._answer(provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
                 yield [*batch]
@@ -268,21 +303,37 @@ class Loop:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
-        not_run = _answered(effect.refused, "tool_call_refused", _REFUSED) + _answered(
-            effect.unknown, "tool_call_interrupted", _UNKNOWN
-        )
-        if not_run:
-            yield [*not_run]
+        refused = [_answered(call, "tool_call_refused", self._refusal(call)) for call in effect.refused]
+        unknown = [_answered(call, "tool_call_interrupted", _UNKNOWN) for call in effect.unknown]
+        if refused or unknown:
+            yield [*refused, *unknown]
+
+    def _refusal(self, call: ToolCall) -> str:
+        decided = (event for event in self._journal.events if isinstance(event, ApprovalDecided))
+        reason = next((event.reason for event in decided if event.block == call.block and not event.approved), None)
+        return f"This call was not run: it was denied. {reason}" if reason else _REFUSED
 
     async def _run_tool(self, call: ToolCall) -> ToolCallCompleted | ToolCallFailed:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            known = f"There are: {', '.join(self._tools)}." if self._tools else "There are no tools."
+            return _answered(call, "tool_not_found", f"There is no tool {call.name!r}. {known}")
         try:
-            return ToolCallCompleted(block=call.block, output=await self._tools[call.name].run(call))
+            return ToolCallCompleted(block=call.block, output=await tool.run(call))
+        except ToolError as error:
+            return _answered(call, "tool_failed", str(error))
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is a result: the model is told
             info = ErrorInfo(code="tool_failed", message=f"{type(error).__name__}: {error}")
             return ToolCallFailed(block=call.block, output=f"The tool failed: {info.message}", error=info)
 
     async def _ask_approval(self, effect: AskApproval) -> AsyncGenerator[list[RunEvent], None]:
-        yield [ApprovalRequested(block=call.block, approval_id=self._ids.new("mcpr")) for call in effect.calls]
+        asked = [(call, self._ids.new("mcpr")) for call in effect.calls]
+        yield [ApprovalRequested(block=call.block, approval_id=approval) for call, approval in asked]
+        if self._decide is None:
+            return
+        for call, approval in asked:
+            approved, reason = await self._decide(call)
+            yield [ApprovalDecided(block=call.block, approval_id=approval, approved=approved, reason=reason)]
 
     async def _finish(self, finish: Finish) -> list[RunEvent]:
         finished = RunFinished(
@@ -307,9 +358,14 @@ class Loop:
         return [*closing, *await self._finish(finish)]
 
 
-def _answered(calls: Sequence[ToolCall], code: str, message: str) -> list[ToolCallFailed]:
-    error = ErrorInfo(code=code, message=message)
-    return [ToolCallFailed(block=call.block, output=message, error=error) for call in calls]
+def _started(effect: CallModel, provider: Provider, model: str, interaction: str) -> TurnStarted:
+    return TurnStarted(
+        turn=effect.turn, attempt=effect.attempt, interaction=interaction, upstream=provider.name, model=model
+    )
+
+
+def _answered(call: ToolCall, code: str, message: str) -> ToolCallFailed:
+    return ToolCallFailed(block=call.block, output=message, error=ErrorInfo(code=code, message=message))
 
 
 def _has_acted(said: Sequence[Item]) -> bool:

@@ -21,7 +21,7 @@ output. Only whole calls are ever executed: after a cut, or at the token limit, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ from antiphon.events import (
     TurnFailed,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
 
 # The code of what the end of a process cut off.
@@ -61,13 +62,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a run may use up.
 
     ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
-    often an answer that is not in the format that was asked for is asked again.
+    often an answer that is not in the format that was asked for is asked again. No turn begins when the turns before
+    it used up ``max_total_tokens``, as their upstreams counted them.
     """
 
     max_turns: int = 64
     max_tool_calls: int = 128
     max_attempts: int = 1
     max_format_retries: int = 1
+    max_total_tokens: int | None = None
     timeout_s: float = 3600.0
 
 
@@ -146,6 +149,9 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 _INTERRUPTION = ErrorInfo(code=INTERRUPTED, message="The server stopped while this response was being made.")
 
+# A call of a tool that is not there has no effect.
+_OF_NO_TOOL = ToolPolicy(read_only=True)
+
 _FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | type[RefusalFinished]] = {
     TextStarted: TextFinished,
     ReasoningStarted: ReasoningFinished,
@@ -154,12 +160,23 @@ _FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | 
 
 
 class Machine:
-    """One run's decisions. ``tools`` are those the server runs itself; any other call is the client's."""
+    """One run's decisions. ``tools`` are those the server runs itself.
 
-    def __init__(self, limits: Limits | None = None, tools: Mapping[str, ToolPolicy] | None = None) -> None:
+    A call of any other is the client's; where ``client_tools`` names all that the client has, one of a tool that
+    nobody has is handed to `CallTools`, to be answered.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        tools: Mapping[str, ToolPolicy] | None = None,
+        *,
+        client_tools: Container[str] | None = None,
+    ) -> None:
         self.state = State.IDLE
         self._limits = limits or Limits()
         self._tools = tools or {}
+        self._client_tools = client_tools
         self._run = ""
         self._effect: Effect | None = None  # decided last, not begun
         self._turn = 0
@@ -173,6 +190,7 @@ class Machine:
         self._unanswered: dict[str, None] = {}  # blocks of server-side calls without a result, in order
         self._executing: set[str] = set()  # blocks of calls that were begun
         self._executed = 0
+        self._used_tokens = 0
 
     def feed(self, event: Event) -> Effect | None:
         """Take the run's next event; return what must be done because of it, if anything."""
@@ -276,6 +294,7 @@ class Machine:
 
     def _on_turn_failed(self, event: TurnFailed) -> Effect:
         self._in_turn = False
+        self._count(event.usage)
         if event.retryable and event.error.code == INTERRUPTED:
             # As a turn of its own: ids of blocks stay unique, and a run that ends every process ends at its limit.
             return self._ask_next_turn()
@@ -285,16 +304,17 @@ class Machine:
 
     def _on_turn_finished(self, event: TurnFinished) -> Effect:
         self._in_turn = False
+        self._count(event.usage)
         if reason := _INCOMPLETE.get(event.finish_reason):
             return self._end(Finish("incomplete", reason))
         if self._broken:
             return self._end(Finish("incomplete", "max_output_tokens"))
-        own = tuple(call for call in self._calls if call.name in self._tools)
+        own = tuple(call for call in self._calls if self._is_own(call))
         if not own:
             return self._end(Finish("completed"))
         self._unanswered = {call.block: None for call in own}
         self.state = State.ACTING
-        waiting = tuple(call for call in own if self._tools[call.name].needs_approval)
+        waiting = tuple(call for call in own if self._policy(call).needs_approval)
         if waiting:
             self.state = State.WAITING
             return AskApproval(waiting)
@@ -306,7 +326,7 @@ class Machine:
     def _on_decided(self, event: ApprovalDecided) -> Effect | None:
         self._approved[event.block] = event.approved
         own = tuple(call for call in self._calls if call.block in self._unanswered)
-        undecided = [call for call in own if self._tools[call.name].needs_approval and call.block not in self._approved]
+        undecided = [call for call in own if self._policy(call).needs_approval and call.block not in self._approved]
         if undecided:
             return None
         self.state = State.ACTING
@@ -322,8 +342,14 @@ class Machine:
             self._executed += allowed
         return CallTools(tuple(run), tuple(refused))
 
+    def _is_own(self, call: ToolCall) -> bool:
+        return call.name in self._tools or (self._client_tools is not None and call.name not in self._client_tools)
+
+    def _policy(self, call: ToolCall) -> ToolPolicy:
+        return self._tools.get(call.name, _OF_NO_TOOL)
+
     def _may_run_again(self, call: ToolCall) -> bool:
-        policy = self._tools[call.name]
+        policy = self._policy(call)
         return policy.idempotent or policy.read_only
 
     def _on_executing(self, event: ToolCallExecuting) -> None:
@@ -333,13 +359,19 @@ class Machine:
         self._unanswered.pop(event.block, None)
         if self._unanswered or self.state is not State.ACTING:
             return None
-        if any(call.name not in self._tools for call in self._calls):
+        if not all(map(self._is_own, self._calls)):
             return self._end(Finish("completed"))  # the rest of the calls are the client's to answer
         return self._ask_next_turn()
+
+    def _count(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._used_tokens += usage.total_tokens or usage.input_tokens + usage.output_tokens
 
     def _ask_next_turn(self) -> Effect:
         if self._turn + 1 >= self._limits.max_turns:
             return self._end(Finish("incomplete", "max_turns"))
+        if self._limits.max_total_tokens is not None and self._used_tokens >= self._limits.max_total_tokens:
+            return self._end(Finish("incomplete", "max_total_tokens"))
         self.state = State.ASKING
         return CallModel(self._turn + 1, 0)
 

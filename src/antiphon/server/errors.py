@@ -60,6 +60,7 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.StoreLocked: Answer(503, _SERVER),
     errors.SchemaOutOfDate: Answer(500, _SERVER),
     errors.LimitExceeded: Answer(400, _INVALID),
+    errors.RunFailed: Answer(500, _SERVER),
 }
 
 INTERNAL = Answer(500, _SERVER)

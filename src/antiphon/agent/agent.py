@@ -1,0 +1,224 @@
+"""`Agent`: a model, its instructions and its tools, run by the same loop as the server's responses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Generic
+
+from antiphon.agent.journal import Journal
+from antiphon.agent.loop import Decision, Loop, Target, Tool
+from antiphon.agent.machine import Limits, ToolCall, ToolPolicy
+from antiphon.agent.models import Given, Upstream
+from antiphon.agent.output import OutputType
+from antiphon.agent.parts import Input, as_items
+from antiphon.agent.result import RunResult, RunStream, T
+from antiphon.agent.steps import BeforeStep, Steps, StopCondition
+from antiphon.clock import Clock, Ids, RandomIds, SystemClock
+from antiphon.errors import RunFailed, UsageError
+from antiphon.events import RunEvent, RunStarted
+from antiphon.providers.base import Provider
+from antiphon.tools.function import FunctionTool, ToolContext, tool
+from antiphon.wire.items import check_outputs
+from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
+
+# Generous for work that ends, and an end for work that does not.
+DEFAULT_LIMITS = Limits(max_turns=32, max_tool_calls=128, max_total_tokens=1_000_000, timeout_s=1800.0)
+
+Approve = Callable[[ToolCall], Awaitable[bool | str]]
+
+
+class Agent(Generic[T]):
+    """A model with instructions and tools. It holds no conversation: runs may go side by side.
+
+    Args:
+        model: The upstream's name for it.
+        instructions: What it is told before everything else.
+        tools: Functions, or what `antiphon.tool` made of them.
+        output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
+            any other type, or a JSON Schema. An answer that does not fit is asked again, ``limits.max_format_retries``
+            times; until it fits, nothing of it is streamed.
+        base_url: A chat-completions endpoint; without one it is ``OPENAI_BASE_URL``, or OpenAI.
+        api_key: Its key; without ``base_url`` and ``api_key`` it is ``OPENAI_API_KEY``.
+        provider: A `Provider` that is open, instead of ``base_url``; the caller closes it.
+        settings: Further parameters of the Responses API, such as ``temperature`` or ``max_output_tokens``.
+        limits: What one run may use up.
+        before_step: Called before each model call; may change the `Step`.
+        stop_when: Asked before each model call but the first: whether to stop there.
+        approve: Asked about each call of a tool that needs it: True, False, or why not.
+
+    Raises:
+        UsageError: these do not go together, or a tool cannot be offered.
+        InvalidRequest: a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Callable[..., Any]] = (),
+        output_type: type[T] | Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        provider: Provider | None = None,
+        settings: Mapping[str, Any] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        before_step: BeforeStep | None = None,
+        stop_when: Iterable[StopCondition] | StopCondition = (),
+        approve: Approve | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        if provider is not None and (base_url is not None or api_key is not None):
+            raise UsageError("An agent has a provider, or a base_url and an api_key; not both.")
+        self.model = model
+        self.instructions = instructions
+        self.tools = _by_name(tools)
+        self.limits = limits
+        self._source = Upstream(base_url, api_key) if provider is None else Given(provider)
+        self._output = None if output_type is None or output_type is str else OutputType(output_type)
+        self._settings = dict(settings or {})
+        self._before_step = before_step
+        self._stop_when = (stop_when,) if callable(stop_when) else tuple(stop_when)
+        self._approve = approve
+        self._clock = clock or SystemClock()
+        self._ids = ids or RandomIds()
+        self._request([])  # what is wrong with the settings is said here
+        waiting = [each.name for each in self.tools.values() if each.needs_approval]
+        if waiting and approve is None:
+            raise UsageError(f"{', '.join(waiting)}: such a tool needs approval. Say who gives it: Agent(approve=...).")
+
+    async def run(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunResult[T]:
+        """Let the model answer, calling tools as it likes.
+
+        ``said`` is a text, or a list of texts, parts (`antiphon.image`, `antiphon.file`) and items. ``history`` is that
+        of an earlier result; ``deps`` is given to tools and hooks. A cancelled run gives no result: see `stream`.
+
+        Raises:
+            RunFailed: there is no answer; its ``result`` says how far the run came.
+            InvalidRequest: an item of the input is wrong.
+        """
+        stream, steps = self._begin(said, history, deps)
+        async with stream:
+            async for _ in stream:
+                pass
+        result = stream.result
+        if result.status in ("failed", "completed"):
+            try:
+                _ = result.output
+            except RunFailed as failed:
+                raise failed from steps.error
+        return result
+
+    def stream(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunStream[T]:
+        """The same run, event by event; a failure is its last event, and no exception.
+
+        Raises:
+            InvalidRequest: an item of the input is wrong.
+        """
+        return self._begin(said, history, deps)[0]
+
+    def run_sync(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunResult[T]:
+        """`run`, for code that is not async.
+
+        Raises:
+            UsageError: an event loop is running here; await `run` instead.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.run(said, history=history, deps=deps))
+        raise UsageError("run_sync was called where an event loop is running. Await agent.run(...) there.")
+
+    def as_tool(self, name: str, description: str) -> FunctionTool[..., Awaitable[str]]:
+        """The agent as a tool of another one: it is told a task, and gives its answer. It shares the run's ``deps``."""
+
+        async def ask(task: str, context: ToolContext[Any]) -> str:
+            result = await self.run(task, deps=context.deps)
+            return result.text
+
+        return FunctionTool(ask, name=name, description=description, timeout_s=None)  # it has limits of its own
+
+    # --- one run -----------------------------------------------------------------------------
+
+    def _begin(self, said: Input, history: Sequence[Item], deps: Any) -> tuple[RunStream[T], Steps]:
+        request = self._request(as_items(said))
+        items = input_items(request)
+        check_outputs(items, history)
+        started = RunStarted(
+            run=self._ids.new("resp"),
+            created_at_s=int(self._clock.now_s()),
+            model=self.model,
+            request={key: value for key, value in request.raw.items() if key != "input"},
+        )
+        journal = Journal(None, "", started, input_items=items)
+        steps = Steps(journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps)
+        said_so_far = [*history, *items]
+
+        def result() -> RunResult[T] | None:
+            return RunResult(journal.events, said_so_far, self._output) if journal.has_ended else None
+
+        return RunStream(self._events(request, said_so_far, journal, steps, deps), result), steps
+
+    async def _events(
+        self, request: CreateResponse, items: list[Item], journal: Journal, steps: Steps, deps: Any
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        run = journal.started.run
+        async with self._source.provider() as provider:
+            loop = Loop(
+                run=run,
+                request=request,
+                items=items,
+                targets=[Target(provider, self.model)],
+                journal=journal,
+                clock=self._clock,
+                ids=self._ids,
+                limits=self.limits,
+                tools={name: _runnable(each, run, deps) for name, each in self.tools.items()},
+                client_tools=(),
+                before_turn=steps.prepare,
+                decide=self._decide,
+            )
+            async with aclosing(loop.events()) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _decide(self, call: ToolCall) -> Decision:
+        assert self._approve is not None
+        answer = await self._approve(call)
+        return Decision(False, answer) if isinstance(answer, str) else Decision(answer)
+
+    def _request(self, items: list[Item]) -> CreateResponse:
+        raw: dict[str, Any] = {"model": self.model, "input": items, "store": False, **self._settings}
+        if self.instructions is not None:
+            raw["instructions"] = self.instructions
+        if self.tools:
+            raw["tools"] = [each.definition for each in self.tools.values()]
+        if self._output is not None:
+            raw["text"] = {**raw.get("text", {}), "format": self._output.format}
+        return stored_request(raw)
+
+
+def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[..., Any]]:
+    named: dict[str, FunctionTool[..., Any]] = {}
+    for each in tools:
+        made: FunctionTool[..., Any] = each if isinstance(each, FunctionTool) else tool(each)
+        if made.name in named:
+            raise UsageError(f"Two tools are called {made.name!r}. Give one of them another name: tool(name=...).")
+        named[made.name] = made
+    return named
+
+
+def _runnable(made: FunctionTool[..., Any], run: str, deps: Any) -> Tool:
+    policy = ToolPolicy(needs_approval=made.needs_approval, idempotent=made.idempotent, read_only=made.read_only)
+    return Tool(partial(_run_tool, made, run, deps), policy)
+
+
+async def _run_tool(made: FunctionTool[..., Any], run: str, deps: Any, call: ToolCall) -> str:
+    context = ToolContext(
+        run=run, call_id=call.call_id, name=call.name, idempotency_key=call.idempotency_key, deps=deps
+    )
+    return await made.run(call.arguments, context)

@@ -1,0 +1,197 @@
+"""What a run of an agent gives: its events while it goes, and its result when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from dataclasses import field as member
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic
+
+from antiphon.agent.output import OutputType
+from antiphon.errors import RunFailed, UsageError
+from antiphon.events import (
+    ErrorInfo,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    TurnFailed,
+    TurnFinished,
+    Usage,
+)
+from antiphon.rendering.items import output_items, public
+from antiphon.store.items import counts
+from antiphon.wire.responses import Item
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=str)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_ANSWERS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult(Generic[T]):
+    """A run that is over; ``events`` is its whole journal, and everything else is read from that.
+
+    ``status`` is ``completed``; ``incomplete``, with the limit that was reached as ``reason``; ``failed``, with
+    ``error``; or ``cancelled``.
+    """
+
+    events: Sequence[RunEvent] = member(repr=False)
+    input_items: Sequence[Item] = member(repr=False)
+    output_type: OutputType | None = member(default=None, repr=False)
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        started = self.events[0]
+        assert isinstance(started, RunStarted)
+        return started.run
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run ended."""
+        return self._finished.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why a run ended before the model was done."""
+        return self._finished.reason
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """What went wrong in a failed run."""
+        return self._finished.error
+
+    @property
+    def items(self) -> list[Item]:
+        """What the run gave, as output items of the Responses API."""
+        return [public(item) for item in self._output]
+
+    @cached_property
+    def text(self) -> str:
+        """The model's last words: its text after the last call, without refusals."""
+        return self._last_words("text")
+
+    @cached_property
+    def refusal(self) -> str:
+        """The model's refusal; empty unless it refused."""
+        return self._last_words("refusal")
+
+    @cached_property
+    def output(self) -> T:
+        """The answer in the agent's ``output_type``: the text, unless one was given.
+
+        Raises:
+            RunFailed: there is no such answer.
+        """
+        if self.status == "failed":
+            code = self.error.code if self.error else "error"
+            raise self._failure(self.error.message if self.error else "The run failed.", code)
+        if self.output_type is None:
+            return self.text  # type: ignore[return-value]  # T is str then
+        if self.status != "completed":
+            raise self._failure(f"The run ended {self.status} ({self.reason}), without an answer.", "no_output")
+        if self.refusal:
+            raise self._failure(f"The model refused: {self.refusal}", "refusal")
+        try:
+            value: T = self.output_type.read(self.text)
+        except (ValueError, RecursionError) as error:
+            raise self._failure(f"The answer does not have the type that was asked for: {error}", "no_output") from None
+        return value
+
+    @property
+    def history(self) -> list[Item]:
+        """What was said so far, to go on from with ``run(..., history=...)``; valid after a cancel too."""
+        whole = [item for item in self._output if counts(self.status, "output", item["type"], item)]
+        calls = {item["call_id"] for item in whole if item["type"] in _CALLS}
+        answered = {item["call_id"] for item in whole if item["type"] in _ANSWERS}
+        if self.status == "completed":
+            answered |= calls  # whoever reads this may answer the rest
+        pairs = calls & answered
+        return [
+            *self.input_items,
+            *(item for item in whole if item["type"] not in _CALLS | _ANSWERS or item["call_id"] in pairs),
+        ]
+
+    @cached_property
+    def usage(self) -> Usage:
+        """The tokens of all model calls together, as their upstreams counted them."""
+        total = Usage()
+        for event in self.events:
+            if isinstance(event, TurnFinished | TurnFailed) and event.usage is not None:
+                total += event.usage
+        return total
+
+    @property
+    def _finished(self) -> RunFinished:
+        finished = self.events[-1]
+        assert isinstance(finished, RunFinished)
+        return finished
+
+    @cached_property
+    def _output(self) -> list[Item]:
+        return output_items(self.events, self.run)
+
+    def _last_words(self, field: str) -> str:
+        words: list[str] = []
+        for item in reversed(self._output):
+            if item["type"] == "message":
+                words += [part[field] for part in reversed(item["content"]) if field in part]
+            elif item["type"] != "reasoning":
+                break
+        return "".join(reversed(words))
+
+    def _failure(self, message: str, reason: str) -> RunFailed:
+        return RunFailed(message, reason=reason, result=self)
+
+
+class RunStream(Generic[T]):
+    """The events of a run as they happen; iterate it once, and use it as a context manager to leave it early.
+
+    A run that is left is cancelled, and its `result` is there all the same.
+    """
+
+    def __init__(self, events: AsyncGenerator[list[RunEvent], None], result: Callable[[], RunResult[T] | None]) -> None:
+        self._batches = events
+        self._result = result
+
+    async def __aenter__(self) -> RunStream[T]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncGenerator[RunEvent, None]:
+        async with aclosing(self._batches) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def close(self) -> None:
+        """Cancel the run, unless it is over."""
+        await self._batches.aclose()
+
+    @property
+    def result(self) -> RunResult[T]:
+        """The result, once the run is over.
+
+        Raises:
+            UsageError: it is not.
+        """
+        result = self._result()
+        if result is None:
+            raise UsageError("The run is not over: read its events to the end, or close it, before its result.")
+        return result

@@ -1,0 +1,101 @@
+"""A step of an agent: one model call, which the user's own functions may change, or leave out to stop the run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.events import RunEvent, ToolCallStarted, TurnFinished, Usage
+from antiphon.providers.base import ModelCall
+from antiphon.wire.responses import CreateResponse, Item
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """What the model is about to be asked. ``before_step`` may change the first five, in place.
+
+    ``tools`` are the names of those it may call. ``turn`` counts from 0; ``called`` names the tools that were called
+    so far, in order; ``usage`` is what was used up; ``deps`` was given to the run.
+    """
+
+    model: str
+    instructions: str | None
+    items: list[Item]
+    tools: list[str]
+    tool_choice: str | dict[str, Any]
+    turn: int = 0
+    called: Sequence[str] = ()
+    usage: Usage = Usage()
+    deps: Any = None
+
+
+BeforeStep = Callable[[Step], Awaitable[None] | None]
+StopCondition = Callable[[Step], bool]
+
+
+class Steps:
+    """Applies an agent's ``before_step`` and ``stop_when`` to the calls of one run; ``error`` is what they raised."""
+
+    def __init__(
+        self,
+        events: Sequence[RunEvent],
+        *,
+        before_step: BeforeStep | None,
+        stop_when: Sequence[StopCondition],
+        deps: Any,
+    ) -> None:
+        self._events = events
+        self._before_step = before_step
+        self._stop_when = stop_when
+        self._deps = deps
+        self.error: Exception | None = None
+
+    async def prepare(self, call: ModelCall) -> ModelCall | None:
+        """The call as it is to be made, or None if the run shall stop before it."""
+        step = self._step(call)
+        before = (step.model, step.instructions, [*step.items], [*step.tools], step.tool_choice)
+        try:
+            if call.turn and any(stop(step) for stop in self._stop_when):
+                return None
+            if self._before_step is not None and inspect.isawaitable(done := self._before_step(step)):
+                await done
+        except Exception as error:
+            self.error = error
+            raise
+        is_changed = before != (step.model, step.instructions, step.items, step.tools, step.tool_choice)
+        return _changed(call, step) if is_changed else call
+
+    def _step(self, call: ModelCall) -> Step:
+        request = call.request
+        assert isinstance(request, CreateResponse)
+        usages = (event.usage for event in self._events if isinstance(event, TurnFinished))
+        return Step(
+            model=call.model,
+            instructions=request.instructions,
+            items=[*call.items],
+            tools=[tool["name"] for tool in request.tools or ()],
+            tool_choice=request.tool_choice or "auto",
+            turn=call.turn,
+            called=[event.name for event in self._events if isinstance(event, ToolCallStarted)],
+            usage=sum((usage for usage in usages if usage is not None), Usage()),
+            deps=self._deps,
+        )
+
+
+def _changed(call: ModelCall, step: Step) -> ModelCall:
+    request = call.request
+    assert isinstance(request, CreateResponse)
+    offered = request.tools or []
+    left = [tool for tool in offered if tool["name"] in step.tools]
+    choice: str | dict[str, Any] | None = step.tool_choice
+    if len(left) < len(offered) and choice in ("auto", "required"):
+        # A hard limit: what is not offered is not run, should the model remember it.
+        named = [{"type": "function", "name": tool["name"]} for tool in left]
+        choice = {"type": "allowed_tools", "mode": choice, "tools": named} if left else "none"
+    if choice == (request.tool_choice or "auto"):
+        choice = request.tool_choice
+    changed = replace(request, instructions=step.instructions, tool_choice=choice)
+    return replace(call, model=step.model, items=step.items, request=changed)

@@ -1,0 +1,407 @@
+"""The agent as its users see it: what they give, what comes back, and what a model can make go wrong."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+
+from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
+from antiphon.cassettes import Difference, Interaction, Player, read
+from antiphon.dialects import OPENAI
+from antiphon.errors import InvalidRequest, UsageError
+from antiphon.events import (
+    ErrorInfo,
+    RunFinished,
+    TextDelta,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallFinished,
+    ToolCallStarted,
+    TurnFailed,
+)
+from antiphon.providers.chat import ChatProvider
+from antiphon.testing import ScriptedProvider, text_turn, tool_turn
+from antiphon.translation.chat import to_chat
+
+RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers
+
+    Args:
+        a: first number
+        b: second number
+    """
+    return a + b
+
+
+def outputs(result: Any) -> list[str]:
+    return [item["output"] for item in result.items if item["type"] == "function_call_output"]
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+
+def test_an_agent_calls_its_tools_and_answers() -> None:
+    provider = ScriptedProvider(tool_turn(("c1", "add", '{"a": 2, "b": 3}')), text_turn("It is ", "5.", turn=1))
+    result = Agent("m", provider=provider, tools=[add], instructions="Be brief.").run_sync("2 + 3?")
+    assert (result.output, result.text, result.status) == ("It is 5.", "It is 5.", "completed")
+    assert outputs(result) == ["5"]
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (20, 3)
+    assert provider.calls[0].request.instructions == "Be brief."  # type: ignore[union-attr]
+
+
+def test_a_stream_gives_the_events_of_the_journal_and_then_the_same_result() -> None:
+    async def follow() -> None:
+        stream = Agent("m", provider=ScriptedProvider(text_turn("a", "b"))).stream("hi")
+        events = [event async for event in stream]
+        assert [event.text for event in events if isinstance(event, TextDelta)] == ["a", "b"]
+        assert events == stream.result.events
+        assert stream.result.text == "ab"
+
+    asyncio.run(follow())
+
+
+def test_history_continues_a_conversation_with_calls_and_answers() -> None:
+    provider = ScriptedProvider(
+        tool_turn(("c1", "add", '{"a": 2, "b": 3}')), text_turn("5", turn=1), text_turn("It was 5.")
+    )
+    agent = Agent("m", provider=provider, tools=[add])
+    first = agent.run_sync("2 + 3?")
+    assert agent.run_sync("What was it?", history=first.history).text == "It was 5."
+    kinds = [item["type"] for item in provider.calls[-1].items]
+    assert kinds == ["message", "function_call", "function_call_output", "message", "message"]
+
+
+def test_texts_and_images_beside_each_other_are_one_message() -> None:
+    provider = ScriptedProvider(text_turn("a cat"))
+    Agent("m", provider=provider).run_sync(["What is this?", image(b"\x89PNG....")])
+    (message,) = provider.calls[0].items
+    assert [part["type"] for part in message["content"]] == ["input_text", "input_image"]
+    assert message["content"][1]["image_url"].startswith("data:image/png;base64,iVBOR")
+
+
+def test_run_sync_inside_of_a_running_loop_says_what_to_do_instead() -> None:
+    async def inside() -> None:
+        Agent("m", provider=ScriptedProvider()).run_sync("hi")
+
+    with pytest.raises(UsageError, match=r"Await agent\.run"):
+        asyncio.run(inside())
+
+
+def test_a_failed_run_raises_and_its_result_can_be_gone_on_from() -> None:
+    down = [[TurnFailed(turn=1, error=ErrorInfo(code="unavailable", message="overloaded"), retryable=False)]]
+    provider = ScriptedProvider(tool_turn(("c1", "add", '{"a": 2, "b": 3}')), down, text_turn("5"))
+    agent = Agent("m", provider=provider, tools=[add])
+    with pytest.raises(RunFailed, match="overloaded") as failed:
+        agent.run_sync("2 + 3?")
+    assert failed.value.reason == "unavailable"
+    assert agent.run_sync("Again.", history=failed.value.result.history).text == "5"
+    assert [item["type"] for item in provider.calls[-1].items][1:3] == ["function_call", "function_call_output"]
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(InvalidRequest, match="temperature"):
+        Agent("m", provider=ScriptedProvider(), settings={"temperature": 7})
+
+
+def test_the_key_of_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+    agent = Agent("m", base_url="http://localhost:1/v1")
+    with pytest.raises(RunFailed, match="localhost"):
+        agent.run_sync("hi")
+    assert "sk-of-openai" not in str(vars(agent._source))
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+
+def test_wrong_arguments_are_told_to_the_model_which_may_try_again() -> None:
+    provider = ScriptedProvider(
+        tool_turn(("c1", "add", '{"a": "two"}')),
+        tool_turn(("c2", "add", '{"a": 2, "b": 3}'), turn=1),
+        text_turn("5", turn=2),
+    )
+    result = Agent("m", provider=provider, tools=[add]).run_sync("2 + 3?")
+    assert outputs(result)[0].startswith("add was not run: its arguments are wrong.")
+    assert outputs(result)[1] == "5"
+
+
+def test_a_tool_that_nobody_has_is_answered_with_those_there_are() -> None:
+    provider = ScriptedProvider(tool_turn(("c1", "sub", "{}"), ("c2", "add", '{"a":1,"b":1}')), text_turn("2", turn=1))
+    result = Agent("m", provider=provider, tools=[add]).run_sync("?")
+    assert outputs(result) == ["There is no tool 'sub'. There are: add.", "2"]
+
+
+def test_tools_are_given_the_run_s_context_and_the_user_s_own_things() -> None:
+    seen: list[ToolContext[dict[str, str]]] = []
+
+    async def whoami(context: ToolContext[dict[str, str]]) -> str:
+        seen.append(context)
+        return context.deps["user"]
+
+    agent = Agent(
+        "m", provider=ScriptedProvider(tool_turn(("c1", "whoami", "{}")), text_turn("", turn=1)), tools=[whoami]
+    )
+    result = agent.run_sync("Who am I?", deps={"user": "Ada"})
+    assert outputs(result) == ["Ada"]
+    assert (seen[0].run, seen[0].call_id, seen[0].idempotency_key) == (result.run, "c1", f"{result.run}/0.0")
+    assert agent.tools["whoami"].parameters == {"type": "object", "properties": {}, "required": []}
+
+
+def test_a_tool_error_is_told_in_its_own_words_and_runs_no_tool_twice() -> None:
+    calls: list[int] = []
+
+    def charge() -> None:
+        calls.append(1)
+        raise ToolError("The card is expired.")
+
+    result = Agent(
+        "m", provider=ScriptedProvider(tool_turn(("c1", "charge", "{}")), text_turn("Sorry.", turn=1)), tools=[charge]
+    ).run_sync("Charge it.")
+    assert (outputs(result), len(calls)) == (["The card is expired."], 1)
+
+
+def approving(answer: bool | str) -> tuple[list[str], Any]:
+    ran: list[str] = []
+
+    @tool(needs_approval=True)
+    def delete(name: str) -> str:
+        ran.append(name)
+        return "deleted"
+
+    async def approve(call: Any) -> bool | str:
+        return answer
+
+    provider = ScriptedProvider(tool_turn(("c1", "delete", '{"name": "x"}')), text_turn("done", turn=1))
+    result = Agent("m", provider=provider, tools=[delete], approve=approve).run_sync("Delete x.")
+    return ran, outputs(result)
+
+
+def test_a_tool_that_needs_approval_runs_when_somebody_agrees() -> None:
+    assert approving(True) == (["x"], ["deleted"])
+
+
+def test_a_denial_is_told_to_the_model_with_its_reason_and_nothing_runs() -> None:
+    ran, told = approving("It is the only copy.")
+    assert (ran, told) == ([], ["This call was not run: it was denied. It is the only copy."])
+
+
+def test_an_agent_without_anybody_to_approve_does_not_take_such_a_tool() -> None:
+    with pytest.raises(UsageError, match="approve"):
+        Agent("m", provider=ScriptedProvider(), tools=[tool(needs_approval=True)(outputs)])  # type: ignore[arg-type]
+
+
+def test_an_agent_is_a_tool_of_another_one() -> None:
+    poet = Agent("p", provider=ScriptedProvider(text_turn("Roses.")))
+    provider = ScriptedProvider(tool_turn(("c1", "poet", '{"task": "a poem"}')), text_turn("Here: Roses.", turn=1))
+    result = Agent("m", provider=provider, tools=[poet.as_tool("poet", "Writes poems")]).run_sync("A poem, please.")
+    assert (outputs(result), result.text) == (["Roses."], "Here: Roses.")
+
+
+# --- structured output ---------------------------------------------------------------------------
+
+
+@dataclass
+class Person:
+    name: str
+    age: Annotated[int, msgspec.Meta(ge=0)]
+
+
+def test_an_answer_has_the_type_that_was_asked_for() -> None:
+    provider = ScriptedProvider(text_turn('{"name": "Ada", ', '"age": 36}'))
+    assert Agent("m", provider=provider, output_type=Person).run_sync("Who?").output == Person("Ada", 36)
+    wanted = provider.calls[0].request.text.format  # type: ignore[union-attr]
+    assert (wanted.name, wanted.strict, wanted.schema["additionalProperties"]) == ("Person", True, False)
+
+
+def test_an_answer_of_another_type_is_asked_again_and_not_shown() -> None:
+    provider = ScriptedProvider(text_turn('{"name": "Ada", "age": -1}'), text_turn('{"name": "Ada", "age": 36}'))
+    result = Agent("m", provider=provider, output_type=Person).run_sync("Who?")
+    assert (result.output.age, len(provider.calls)) == (36, 2)
+    assert result.usage.input_tokens == 20
+
+
+def test_an_answer_that_stays_wrong_is_a_failure_and_never_a_value() -> None:
+    provider = ScriptedProvider(text_turn("Ada"), text_turn("Ada, 36"))
+    with pytest.raises(RunFailed, match="does not have the type") as failed:
+        Agent("m", provider=provider, output_type=Person).run_sync("Who?")
+    assert failed.value.result.text == "Ada, 36"
+    assert failed.value.result.usage.input_tokens == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[int], '{"value": [1, 2]}', [1, 2]),
+        (Literal["yes", "no"], '{"value": "yes"}', "yes"),
+        ({"type": "object", "properties": {"x": {"type": "integer"}}}, '{"x": 1}', {"x": 1}),
+    ],
+)
+def test_any_type_may_be_asked_for(kind: Any, text: str, value: Any) -> None:
+    agent: Agent[Any] = Agent("m", provider=ScriptedProvider(text_turn(text)), output_type=kind)
+    assert agent.run_sync("?").output == value
+
+
+# --- steps, limits, leaving ----------------------------------------------------------------------
+
+
+def test_a_hook_may_change_model_instructions_and_tools_of_each_step() -> None:
+    def second_step(step: Step) -> None:
+        if step.turn == 1:
+            step.model, step.instructions, step.tools = "small", f"Sum up {step.called} for {step.deps}.", []
+
+    provider = ScriptedProvider(tool_turn(("c1", "add", '{"a": 2, "b": 3}')), text_turn("5", turn=1))
+    Agent("big", provider=provider, tools=[add], before_step=second_step).run_sync("2 + 3?", deps="Ada")
+    first, second = provider.calls
+    assert (first.model, second.model) == ("big", "small")
+    assert second.request.instructions == "Sum up ['add'] for Ada."  # type: ignore[union-attr]
+    assert second.request.tool_choice == "none"  # type: ignore[union-attr]
+
+
+def test_what_a_hook_raises_ends_the_run_and_is_the_cause_of_its_failure() -> None:
+    def broken(step: Step) -> None:
+        raise KeyError("no such key")
+
+    with pytest.raises(RunFailed) as failed:
+        Agent("m", provider=ScriptedProvider(), before_step=broken).run_sync("hi")
+    assert isinstance(failed.value.__cause__, KeyError)
+
+
+def test_a_stop_condition_ends_the_run_before_the_next_step() -> None:
+    provider = ScriptedProvider(tool_turn(("c1", "add", '{"a": 2, "b": 3}')))
+    agent = Agent("m", provider=provider, tools=[add], stop_when=lambda step: "add" in step.called)
+    result = agent.run_sync("2 + 3?")
+    assert (result.status, result.reason, outputs(result)) == ("completed", "stopped", ["5"])
+
+
+def test_a_forced_tool_is_forced_once() -> None:
+    provider = ScriptedProvider(tool_turn(("c1", "add", '{"a": 2, "b": 3}')), text_turn("5", turn=1))
+    Agent("m", provider=provider, tools=[add], settings={"tool_choice": "required"}).run_sync("2 + 3?")
+    assert [call.request.tool_choice for call in provider.calls] == ["required", "auto"]
+
+
+@pytest.mark.parametrize("limit", ["max_turns", "max_total_tokens"])
+def test_a_model_that_never_stops_calling_is_stopped(limit: str) -> None:
+    turns = [tool_turn((f"c{n}", "add", '{"a": 2, "b": 3}'), turn=n) for n in range(9)]
+    limits = Limits(**{limit: 3 if limit == "max_turns" else 25})
+    result = Agent("m", provider=ScriptedProvider(*turns), tools=[add], limits=limits).run_sync("Go on.")
+    assert (result.status, result.reason, len(outputs(result))) == ("incomplete", limit, 3)
+
+
+def leave_at(kind: type, *scripts: Any, tools: Sequence[Any] = ()) -> Any:
+    """The result of a run that is left after the first event of a kind."""
+
+    async def leave() -> Any:
+        async with Agent("m", provider=ScriptedProvider(*scripts), tools=tools).stream("hi") as stream:
+            async for event in stream:
+                if isinstance(event, kind):
+                    break
+        return stream.result
+
+    return asyncio.run(leave())
+
+
+@pytest.mark.parametrize("kind", [TextDelta, ToolCallStarted, ToolCallFinished, ToolCallCompleted])
+def test_a_run_that_is_left_anywhere_leaves_a_transcript_that_can_be_continued(kind: type) -> None:
+    calls = tool_turn(("c1", "add", '{"a": 2, "b": 3}'), ("c2", "add", '{"a": 2, "b": 3}'))
+    script = text_turn("a", "b") if kind is TextDelta else calls
+    result = leave_at(kind, script, text_turn("c", turn=1), tools=[add])
+    assert result.status == "cancelled"
+    assert isinstance(result.events[-1], RunFinished)
+    request = Agent("m", provider=ScriptedProvider())._request(result.history)
+    messages = to_chat(request, result.history, model="m", dialect=OPENAI, upstream="u").body["messages"]
+    called = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    answered = [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    assert called == answered
+
+
+def test_leaving_cancels_a_tool_that_is_running_and_its_call_has_an_answer() -> None:
+    cancelled: list[bool] = []
+
+    async def main() -> Any:
+        running = asyncio.Event()
+
+        async def wait() -> str:
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.append(True)
+            return "never"
+
+        stream = Agent("m", provider=ScriptedProvider(tool_turn(("c1", "wait", "{}"))), tools=[wait]).stream("hi")
+
+        async def consume() -> None:
+            async for _ in stream:
+                pass
+
+        task = asyncio.create_task(consume())
+        await running.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        return stream.result
+
+    result = asyncio.run(main())
+    assert cancelled == [True]
+    (failed,) = [event for event in result.events if isinstance(event, ToolCallFailed)]
+    assert [item["type"] for item in result.history] == ["message", "function_call", "function_call_output"]
+    assert failed.error.code == "tool_call_abandoned"
+
+
+# --- recorded conversations ----------------------------------------------------------------------
+
+
+def recorded(name: str, model: str, instructions: str, question: str, *tools: Any) -> tuple[str, list[set[str]]]:
+    """The answer of an agent over a recording, and how its requests differ from the recorded ones."""
+    found: list[set[str]] = []
+
+    def note(_: Interaction, differences: Sequence[Difference]) -> None:
+        found.append({str(each) for each in differences})
+
+    player = Player(read(RECORDINGS / name), match="order", on_difference=note, name=name)
+    provider = ChatProvider("recorded", "https://recorded.invalid/v1", player)
+    settings = {"max_output_tokens": 4000, "tool_choice": "auto"}
+    agent = Agent(model, provider=provider, instructions=instructions, tools=tools, settings=settings)
+    return agent.run_sync(question).text, found
+
+
+def test_the_recorded_weather_conversation_gives_the_recorded_answer() -> None:
+    @tool
+    def weather(location: Annotated[str, "the city"]) -> str:
+        """Get weather information for a location"""
+        return "40 C"
+
+    text, differences = recorded(
+        "from_diff/Common_tool_streaming.yaml",
+        "openai/gpt-oss-20b",
+        "You are a helpful assistant",
+        "What's the weather in Florence,Italy?",
+        weather,
+    )
+    assert text == "The current temperature in Florence, Italy, is **40 °C**."
+    limit = {"$.max_completion_tokens: recorded 4000, sent nothing", "$.max_tokens: recorded nothing, sent 4000"}
+    assert differences == [limit, limit]
+
+
+def test_recorded_parallel_calls_give_the_recorded_answer_with_the_very_requests() -> None:
+    @tool
+    def multiply(a: Annotated[int, "first number"], b: Annotated[int, "second number"]) -> int:
+        """Multiply two numbers"""
+        return a * b
+
+    text, differences = recorded(
+        "multi_tool_streaming.yaml",
+        "gpt-4o-mini",
+        "You are a helpful assistant. Always use both add and multiply at the same time.",
+        "Add and multiply the number 2 and 3",
+        add,
+        multiply,
+    )
+    assert (text, differences) == ("The sum of 2 and 3 is 5, and the product of 2 and 3 is 6.", [])
