@@ -34,7 +34,7 @@ from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnF
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 from antiphon.wire.chat import ChatChunk
 
-DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
+DEFAULT_MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_CHOICES = 128
 _MAX_KEPT_KEYS = 256
 
