@@ -60,7 +60,10 @@ def test_the_schema_is_that_of_the_signature_with_defaults_constraints_and_words
     assert forecast.parameters["required"] == ["city"]
     assert properties["city"] == {"type": "string", "description": "the city"}
     assert properties["days"] == {
-        "type": "integer", "minimum": 1, "maximum": 7, "default": 3,
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 7,
+        "default": 3,
         "description": "how many, today included",
     }
     assert properties["unit"]["anyOf"] == [{"enum": ["C", "F"], "type": "string"}, {"type": "null"}]
@@ -116,7 +119,11 @@ def test_a_schema_by_hand_is_checked_as_it_stands() -> None:
         return values
 
     assert step.definition == {
-        "type": "function", "name": "step", "description": "By hand", "parameters": schema, "strict": False
+        "type": "function",
+        "name": "step",
+        "description": "By hand",
+        "parameters": schema,
+        "strict": False,
     }
     assert run(step, '{"n": 10, "more": 1}') == '{"n":10,"more":1}'
     with pytest.raises(ToolError, match="multiple of 5"):
