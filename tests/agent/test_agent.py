@@ -1,6 +1,7 @@
 """The agent as its users see it: what they give, what comes back, and what a model can make go wrong."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
+from antiphon.agent.models import Upstream
 from antiphon.cassettes import Difference, Interaction, Player, read
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
@@ -111,6 +113,49 @@ def test_a_wrong_setting_is_refused_before_anything_is_asked() -> None:
         Agent("m", provider=ScriptedProvider(), settings={"temperature": 7})
 
 
+def test_what_an_agent_says_itself_is_no_setting() -> None:
+    with pytest.raises(UsageError, match="max_tool_calls, stream"):
+        Agent("m", provider=ScriptedProvider(), settings={"stream": True, "max_tool_calls": 2})
+
+
+def test_a_history_may_be_kept_as_json_and_one_that_is_none_is_refused() -> None:
+    agent = Agent("m", provider=ScriptedProvider(text_turn("a"), text_turn("b")))
+    history = agent.run_sync("hi").history
+    assert agent.run_sync("on", history=json.loads(json.dumps(history))).text == "b"
+    with pytest.raises(InvalidRequest, match=r"history\[0\]"):
+        agent.run_sync("on", history=[{"type": "message"}])
+
+
+def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> None:
+    class Closing(ScriptedProvider):
+        closed = 0
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    opened: list[Closing] = []
+
+    class Scripted(Upstream):
+        def _connect(self) -> Closing:
+            opened.append(Closing(text_turn("a"), text_turn("b"), text_turn("c")))
+            return opened[-1]
+
+    agent = Agent("m", base_url="http://localhost:1")
+    agent._source = Scripted("http://localhost:1", None)
+
+    async def main() -> None:
+        await asyncio.gather(agent.run("1"), agent.run("2"))
+        assert [each.closed for each in opened] == [1]
+        async with agent:
+            await agent.run("3")
+            await agent.run("4")
+            assert [each.closed for each in opened] == [1, 0]
+
+    asyncio.run(main())
+    agent.run_sync("5")
+    assert [(len(each.calls), each.closed) for each in opened] == [(2, 1), (2, 1), (1, 1)]
+
+
 def test_the_key_of_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     agent = Agent("m", base_url="http://localhost:1/v1")
@@ -191,6 +236,32 @@ def test_a_tool_that_needs_approval_runs_when_somebody_agrees() -> None:
 def test_a_denial_is_told_to_the_model_with_its_reason_and_nothing_runs() -> None:
     ran, told = approving("It is the only copy.")
     assert (ran, told) == ([], ["This call was not run: it was denied. It is the only copy."])
+
+
+def test_what_the_one_who_approves_raises_is_the_cause_of_the_failure_and_nothing_runs() -> None:
+    async def approve(call: Any) -> bool:
+        raise OSError("the terminal is gone")
+
+    made = tool(needs_approval=True, name="add")(lambda: pytest.fail("ran"))
+    agent = Agent("m", provider=ScriptedProvider(tool_turn(("c1", "add", "{}"))), tools=[made], approve=approve)
+    with pytest.raises(RunFailed) as failed:
+        agent.run_sync("?")
+    assert isinstance(failed.value.__cause__, OSError)
+    assert [item["type"] for item in failed.value.result.history][-1] == "function_call_output"
+
+
+def test_approvals_stand_in_the_journal() -> None:
+    async def approve(call: Any) -> bool:
+        return True
+
+    made = tool(needs_approval=True, name="add")(lambda: "ok")
+    provider = ScriptedProvider(tool_turn(("c1", "add", "{}")), text_turn("done", turn=1))
+    result = Agent("m", provider=provider, tools=[made], approve=approve).run_sync("?")
+    kinds = [type(event).__name__ for event in result.events]
+    first = kinds.index("ApprovalRequested")
+    assert kinds[first : first + 4] == [
+        *("ApprovalRequested", "ApprovalDecided", "ToolCallExecuting", "ToolCallCompleted")
+    ]
 
 
 def test_an_agent_without_anybody_to_approve_does_not_take_such_a_tool() -> None:
