@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
 from antiphon.agent.models import Upstream
+from antiphon.agent.output import OutputType
 from antiphon.cassettes import Difference, Interaction, Player, read
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
 from antiphon.events import (
     ErrorInfo,
+    RefusalDelta,
+    RefusalFinished,
+    RefusalStarted,
     RunFinished,
     TextDelta,
     ToolCallCompleted,
@@ -24,6 +29,7 @@ from antiphon.events import (
     ToolCallFinished,
     ToolCallStarted,
     TurnFailed,
+    TurnFinished,
 )
 from antiphon.providers.chat import ChatProvider
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
@@ -318,6 +324,54 @@ def test_an_answer_that_stays_wrong_is_a_failure_and_never_a_value() -> None:
 def test_any_type_may_be_asked_for(kind: Any, text: str, value: Any) -> None:
     agent: Agent[Any] = Agent("m", provider=ScriptedProvider(text_turn(text)), output_type=kind)
     assert agent.run_sync("?").output == value
+
+
+@dataclass
+class Note:
+    words: list[str]
+    by: str = ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "strict"),
+    [
+        *((Person, True), (list[Person], True), (Note, False), (dict[str, int], False)),
+        ({"type": "object", "properties": {}, "required": [], "additionalProperties": False}, True),
+        ({"type": "object", "properties": {}, "required": []}, False),
+    ],
+)
+def test_the_strict_mode_is_asked_for_where_it_can_hold_the_type_and_a_schema_by_hand_stays(
+    kind: Any, strict: bool
+) -> None:
+    wanted = OutputType(kind)
+    assert wanted.strict is strict
+    assert not isinstance(kind, dict) or wanted.schema == kind
+
+
+def test_a_refusal_is_no_answer_of_the_type() -> None:
+    refusal: Any = [[], [RefusalStarted(block="0.0"), RefusalDelta(block="0.0", text="No.")]]
+    refusal.append([RefusalFinished(block="0.0"), TurnFinished(turn=0, finish_reason="stop")])
+    with pytest.raises(RunFailed, match="refused: No") as failed:
+        Agent("m", provider=ScriptedProvider(refusal), output_type=Person).run_sync("Who?")
+    assert failed.value.reason == "refusal"
+    assert Agent("m", provider=ScriptedProvider(refusal)).run_sync("Who?").refusal == "No."
+
+
+def test_a_pydantic_model_is_an_output_type_and_its_own_checks_hold() -> None:
+    class Even(pydantic.BaseModel):
+        number: int
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def is_even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("it is odd")
+            return value
+
+    good, bad = ScriptedProvider(text_turn('{"number": 2}')), ScriptedProvider(text_turn('{"number": 3}'))
+    assert Agent("m", provider=good, output_type=Even).run_sync("?").output == Even(number=2)
+    with pytest.raises(RunFailed, match="it is odd"):
+        Agent("m", provider=bad, output_type=Even).run_sync("?")
 
 
 # --- steps, limits, leaving ----------------------------------------------------------------------

@@ -113,8 +113,8 @@ class Agent(Generic[T]):
         """Let the model answer, calling tools as it likes.
 
         ``said`` is a text, or a list of texts, parts (`antiphon.image`, `antiphon.file`) and items. ``history`` is that
-        of an earlier result, and may have been kept as JSON; ``deps`` is given to tools and hooks. A cancelled run gives
-        no result: see `stream`.
+        of an earlier result, and may have been kept as JSON; ``deps`` is given to tools and hooks. A cancelled run
+        gives no result: see `stream`.
 
         Raises:
             RunFailed: there is no answer; its ``result`` says how far the run came.
