@@ -282,6 +282,13 @@ def test_an_agent_is_a_tool_of_another_one() -> None:
     assert (outputs(result), result.text) == (["Roses."], "Here: Roses.")
 
 
+def test_an_agent_that_stops_before_it_is_done_says_so_to_the_other_one() -> None:
+    poet = Agent("p", provider=ScriptedProvider(text_turn("Ros", finish_reason="length")))
+    provider = ScriptedProvider(tool_turn(("c1", "poet", '{"task": "a poem"}')), text_turn("Sorry.", turn=1))
+    result = Agent("m", provider=provider, tools=[poet.as_tool("poet", "Writes poems")]).run_sync("A poem, please.")
+    assert outputs(result) == ["poet stopped before it was done (max_output_tokens). It said: Ros"]
+
+
 # --- structured output ---------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ async def main() -> None:
     assert_type(result, RunResult[Person])
     assert_type(result.output.name, str)
     any_schema: Agent[Any] = Agent("m", output_type={"type": "object"})
-    assert_type(typed.as_tool("who", "Knows people"), FunctionTool[..., Awaitable[str]])
+    assert_type(typed.as_tool("who", "Knows people"), FunctionTool[..., Awaitable[Person]])
     try:
         any_schema.run_sync("?", history=result.history)
     except RunFailed as failed:

@@ -20,7 +20,7 @@ from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
 from antiphon.providers.base import Provider
-from antiphon.tools.function import FunctionTool, ToolContext, tool
+from antiphon.tools.function import FunctionTool, ToolContext, ToolError, tool
 from antiphon.wire.items import check_outputs, checked_item
 from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
 
@@ -152,12 +152,14 @@ class Agent(Generic[T]):
             return asyncio.run(self.run(said, history=history, deps=deps))
         raise UsageError("run_sync was called where an event loop is running. Await agent.run(...) there.")
 
-    def as_tool(self, name: str, description: str) -> FunctionTool[..., Awaitable[str]]:
+    def as_tool(self, name: str, description: str) -> FunctionTool[..., Awaitable[T]]:
         """The agent as a tool of another one: it is told a task, and gives its answer. It shares the run's ``deps``."""
 
-        async def ask(task: str, context: ToolContext[Any]) -> str:
+        async def ask(task: str, context: ToolContext[Any]) -> T:
             result = await self.run(task, deps=context.deps)
-            return result.text
+            if result.status != "completed":
+                raise ToolError(f"{name} stopped before it was done ({result.reason}). It said: {result.text}")
+            return result.output
 
         return FunctionTool(ask, name=name, description=description, timeout_s=None)  # it has limits of its own
 
