@@ -1,20 +1,27 @@
 """The agent as its users see it: what they give, what comes back, and what a model can make go wrong."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
+from antiphon.agent.models import Upstream
+from antiphon.agent.output import OutputType
 from antiphon.cassettes import Difference, Interaction, Player, read
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
 from antiphon.events import (
     ErrorInfo,
+    RefusalDelta,
+    RefusalFinished,
+    RefusalStarted,
     RunFinished,
     TextDelta,
     ToolCallCompleted,
@@ -22,6 +29,7 @@ from antiphon.events import (
     ToolCallFinished,
     ToolCallStarted,
     TurnFailed,
+    TurnFinished,
 )
 from antiphon.providers.chat import ChatProvider
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
@@ -111,6 +119,49 @@ def test_a_wrong_setting_is_refused_before_anything_is_asked() -> None:
         Agent("m", provider=ScriptedProvider(), settings={"temperature": 7})
 
 
+def test_what_an_agent_says_itself_is_no_setting() -> None:
+    with pytest.raises(UsageError, match="max_tool_calls, stream"):
+        Agent("m", provider=ScriptedProvider(), settings={"stream": True, "max_tool_calls": 2})
+
+
+def test_a_history_may_be_kept_as_json_and_one_that_is_none_is_refused() -> None:
+    agent = Agent("m", provider=ScriptedProvider(text_turn("a"), text_turn("b")))
+    history = agent.run_sync("hi").history
+    assert agent.run_sync("on", history=json.loads(json.dumps(history))).text == "b"
+    with pytest.raises(InvalidRequest, match=r"history\[0\]"):
+        agent.run_sync("on", history=[{"type": "message"}])
+
+
+def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> None:
+    class Closing(ScriptedProvider):
+        closed = 0
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    opened: list[Closing] = []
+
+    class Scripted(Upstream):
+        def _connect(self) -> Closing:
+            opened.append(Closing(text_turn("a"), text_turn("b"), text_turn("c")))
+            return opened[-1]
+
+    agent = Agent("m", base_url="http://localhost:1")
+    agent._source = Scripted("http://localhost:1", None)
+
+    async def main() -> None:
+        await asyncio.gather(agent.run("1"), agent.run("2"))
+        assert [each.closed for each in opened] == [1]
+        async with agent:
+            await agent.run("3")
+            await agent.run("4")
+            assert [each.closed for each in opened] == [1, 0]
+
+    asyncio.run(main())
+    agent.run_sync("5")
+    assert [(len(each.calls), each.closed) for each in opened] == [(2, 1), (2, 1), (1, 1)]
+
+
 def test_the_key_of_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     agent = Agent("m", base_url="http://localhost:1/v1")
@@ -193,6 +244,32 @@ def test_a_denial_is_told_to_the_model_with_its_reason_and_nothing_runs() -> Non
     assert (ran, told) == ([], ["This call was not run: it was denied. It is the only copy."])
 
 
+def test_what_the_one_who_approves_raises_is_the_cause_of_the_failure_and_nothing_runs() -> None:
+    async def approve(call: Any) -> bool:
+        raise OSError("the terminal is gone")
+
+    made = tool(needs_approval=True, name="add")(lambda: pytest.fail("ran"))
+    agent = Agent("m", provider=ScriptedProvider(tool_turn(("c1", "add", "{}"))), tools=[made], approve=approve)
+    with pytest.raises(RunFailed) as failed:
+        agent.run_sync("?")
+    assert isinstance(failed.value.__cause__, OSError)
+    assert [item["type"] for item in failed.value.result.history][-1] == "function_call_output"
+
+
+def test_approvals_stand_in_the_journal() -> None:
+    async def approve(call: Any) -> bool:
+        return True
+
+    made = tool(needs_approval=True, name="add")(lambda: "ok")
+    provider = ScriptedProvider(tool_turn(("c1", "add", "{}")), text_turn("done", turn=1))
+    result = Agent("m", provider=provider, tools=[made], approve=approve).run_sync("?")
+    kinds = [type(event).__name__ for event in result.events]
+    first = kinds.index("ApprovalRequested")
+    assert kinds[first : first + 4] == [
+        *("ApprovalRequested", "ApprovalDecided", "ToolCallExecuting", "ToolCallCompleted")
+    ]
+
+
 def test_an_agent_without_anybody_to_approve_does_not_take_such_a_tool() -> None:
     with pytest.raises(UsageError, match="approve"):
         Agent("m", provider=ScriptedProvider(), tools=[tool(needs_approval=True)(outputs)])  # type: ignore[arg-type]
@@ -247,6 +324,54 @@ def test_an_answer_that_stays_wrong_is_a_failure_and_never_a_value() -> None:
 def test_any_type_may_be_asked_for(kind: Any, text: str, value: Any) -> None:
     agent: Agent[Any] = Agent("m", provider=ScriptedProvider(text_turn(text)), output_type=kind)
     assert agent.run_sync("?").output == value
+
+
+@dataclass
+class Note:
+    words: list[str]
+    by: str = ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "strict"),
+    [
+        *((Person, True), (list[Person], True), (Note, False), (dict[str, int], False)),
+        ({"type": "object", "properties": {}, "required": [], "additionalProperties": False}, True),
+        ({"type": "object", "properties": {}, "required": []}, False),
+    ],
+)
+def test_the_strict_mode_is_asked_for_where_it_can_hold_the_type_and_a_schema_by_hand_stays(
+    kind: Any, strict: bool
+) -> None:
+    wanted = OutputType(kind)
+    assert wanted.strict is strict
+    assert not isinstance(kind, dict) or wanted.schema == kind
+
+
+def test_a_refusal_is_no_answer_of_the_type() -> None:
+    refusal: Any = [[], [RefusalStarted(block="0.0"), RefusalDelta(block="0.0", text="No.")]]
+    refusal.append([RefusalFinished(block="0.0"), TurnFinished(turn=0, finish_reason="stop")])
+    with pytest.raises(RunFailed, match="refused: No") as failed:
+        Agent("m", provider=ScriptedProvider(refusal), output_type=Person).run_sync("Who?")
+    assert failed.value.reason == "refusal"
+    assert Agent("m", provider=ScriptedProvider(refusal)).run_sync("Who?").refusal == "No."
+
+
+def test_a_pydantic_model_is_an_output_type_and_its_own_checks_hold() -> None:
+    class Even(pydantic.BaseModel):
+        number: int
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def is_even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("it is odd")
+            return value
+
+    good, bad = ScriptedProvider(text_turn('{"number": 2}')), ScriptedProvider(text_turn('{"number": 3}'))
+    assert Agent("m", provider=good, output_type=Even).run_sync("?").output == Even(number=2)
+    with pytest.raises(RunFailed, match="it is odd"):
+        Agent("m", provider=bad, output_type=Even).run_sync("?")
 
 
 # --- steps, limits, leaving ----------------------------------------------------------------------

@@ -150,3 +150,19 @@ def test_a_machine_fed_a_recorded_prefix_stands_where_the_run_stood() -> None:
     assert isinstance(Machine(tools=tools).feed_all(recorded), CallTools)
     recorded.append(ToolCallCompleted(block="0.0", output="5"))
     assert Machine(tools=tools).feed_all(recorded) == CallModel(turn=1, attempt=0)
+
+
+def test_where_the_clients_tools_are_known_a_call_of_no_tool_is_to_be_answered() -> None:
+    machine = Machine(tools={"add": ToolPolicy()}, client_tools=("shell",))
+    (effect,) = play(machine, tool_turn(("c1", "ad", "{}"), ("c2", "shell", "{}")))
+    assert isinstance(effect, CallTools)
+    assert [call.name for call in effect.calls] == ["ad"]
+    assert feed(machine, ToolCallCompleted(block="0.0", output="no such tool")) == [Finish("completed")]
+
+
+def test_no_turn_begins_when_the_tokens_are_used_up_but_an_answer_that_is_there_stays() -> None:
+    limits = Limits(max_total_tokens=11)
+    machine = Machine(limits, {"add": ToolPolicy()})
+    play(machine, tool_turn(("c1", "add", "{}")))
+    assert feed(machine, ToolCallCompleted(block="0.0", output="5")) == [Finish("incomplete", "max_total_tokens")]
+    assert play(Machine(limits), text_turn("a", "b", "c")) == [Finish("completed")]

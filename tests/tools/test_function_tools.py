@@ -184,6 +184,25 @@ def test_a_timeout_within_a_tool_is_its_own_error() -> None:
         run(ask, "")
 
 
+@pytest.mark.parametrize("raised", [StopIteration("x"), SystemExit("x"), KeyError("x")])
+def test_whatever_a_thread_ends_with_is_an_error_of_the_tool(raised: BaseException) -> None:
+    @tool(timeout_s=5)
+    def end() -> None:
+        raise raised
+
+    with pytest.raises((RuntimeError, KeyError), match="x"):
+        run(end, "")
+
+
+def test_a_tool_that_cancels_itself_does_not_cancel_the_run() -> None:
+    @tool
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ToolError, match="give_up was cancelled"):
+        run(give_up, "")
+
+
 def no_type(x) -> None: ...  # type: ignore[no-untyped-def]
 
 

@@ -21,11 +21,17 @@ from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
 from antiphon.providers.base import Provider
 from antiphon.tools.function import FunctionTool, ToolContext, tool
-from antiphon.wire.items import check_outputs
+from antiphon.wire.items import check_outputs, checked_item
 from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
 
 # Generous for work that ends, and an end for work that does not.
 DEFAULT_LIMITS = Limits(max_turns=32, max_tool_calls=128, max_total_tokens=1_000_000, timeout_s=1800.0)
+
+# What an agent says itself, or has no use for: a run is not stored, so nothing can be asked for by id.
+_NOT_SETTINGS = frozenset(
+    {"model", "input", "instructions", "tools", "max_tool_calls", "stream", "store", "background"}
+)
+_NOT_SETTINGS |= {"previous_response_id", "conversation"}
 
 Approve = Callable[[ToolCall], Awaitable[bool | str]]
 
@@ -76,6 +82,8 @@ class Agent(Generic[T]):
     ) -> None:
         if provider is not None and (base_url is not None or api_key is not None):
             raise UsageError("An agent has a provider, or a base_url and an api_key; not both.")
+        if wrong := _NOT_SETTINGS.intersection(settings or ()):
+            raise UsageError(f"{', '.join(sorted(wrong))}: no setting of an agent. Use its own parameters, or limits.")
         self.model = model
         self.instructions = instructions
         self.tools = _by_name(tools)
@@ -105,7 +113,8 @@ class Agent(Generic[T]):
         """Let the model answer, calling tools as it likes.
 
         ``said`` is a text, or a list of texts, parts (`antiphon.image`, `antiphon.file`) and items. ``history`` is that
-        of an earlier result; ``deps`` is given to tools and hooks. A cancelled run gives no result: see `stream`.
+        of an earlier result, and may have been kept as JSON; ``deps`` is given to tools and hooks. A cancelled run
+        gives no result: see `stream`.
 
         Raises:
             RunFailed: there is no answer; its ``result`` says how far the run came.
@@ -157,7 +166,8 @@ class Agent(Generic[T]):
     def _begin(self, said: Input, history: Sequence[Item], deps: Any) -> tuple[RunStream[T], Steps]:
         request = self._request(as_items(said))
         items = input_items(request)
-        check_outputs(items, history)
+        past = [checked_item(item, f"history[{position}]") for position, item in enumerate(history)]
+        check_outputs(items, past)
         started = RunStarted(
             run=self._ids.new("resp"),
             created_at_s=int(self._clock.now_s()),
@@ -166,7 +176,7 @@ class Agent(Generic[T]):
         )
         journal = Journal(None, "", started, input_items=items)
         steps = Steps(journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps)
-        said_so_far = [*history, *items]
+        said_so_far = [*past, *items]
 
         def result() -> RunResult[T] | None:
             return RunResult(journal.events, said_so_far, self._output) if journal.has_ended else None
@@ -190,15 +200,19 @@ class Agent(Generic[T]):
                 tools={name: _runnable(each, run, deps) for name, each in self.tools.items()},
                 client_tools=(),
                 before_turn=steps.prepare,
-                decide=self._decide,
+                decide=partial(self._decide, steps),
             )
             async with aclosing(loop.events()) as batches:
                 async for batch in batches:
                     yield batch
 
-    async def _decide(self, call: ToolCall) -> Decision:
+    async def _decide(self, steps: Steps, call: ToolCall) -> Decision:
         assert self._approve is not None
-        answer = await self._approve(call)
+        try:
+            answer = await self._approve(call)
+        except Exception as error:
+            steps.error = error
+            raise
         return Decision(False, answer) if isinstance(answer, str) else Decision(answer)
 
     def _request(self, items: list[Item]) -> CreateResponse:

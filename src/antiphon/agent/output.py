@@ -36,8 +36,9 @@ class OutputType:
             schema = {"type": "object", "properties": {_WRAPPED: schema}, "required": [_WRAPPED]}
             schema |= {"$defs": definitions} if definitions else {}
         closed = _closed(schema)
-        self.strict = closed is not None
-        self.schema: dict[str, Any] = schema if closed is None else closed
+        # A schema by hand means what it says, and is not closed here.
+        self.strict = closed == schema if self._kind is None else closed is not None
+        self.schema: dict[str, Any] = closed if self.strict else schema
 
     @property
     def format(self) -> dict[str, Any]:

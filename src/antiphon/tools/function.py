@@ -123,6 +123,10 @@ class FunctionTool(Generic[P, R]):
             if not timeout.expired():
                 raise
             raise ToolError(f"{self.name} took longer than its limit of {self.timeout_s:g} s.") from None
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # the run is given up
+            raise ToolError(f"{self.name} was cancelled by something that it waited for.") from None
         return to_text(value)
 
     def _values(self, arguments: str) -> dict[str, Any]:
@@ -266,8 +270,10 @@ def _in_thread(call: Callable[[], R]) -> Awaitable[R]:
         value, error = None, None
         try:
             value = call()
-        except Exception as raised:  # noqa: BLE001 - it is raised again where the call is awaited
-            error = raised
+        except BaseException as raised:  # noqa: BLE001 - it is raised again where the call is awaited
+            # What ends a thread, or an iterator, must not end the loop, nor can a future hold it.
+            is_plain = isinstance(raised, Exception) and not isinstance(raised, StopIteration)
+            error = raised if is_plain else RuntimeError(f"{type(raised).__name__}: {raised}")
         try:
             loop.call_soon_threadsafe(settle, value, error)
         except RuntimeError:
