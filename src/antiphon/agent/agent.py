@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 from antiphon.agent.journal import Journal
 from antiphon.agent.loop import Decision, Loop, Target, Tool
@@ -32,6 +32,8 @@ Approve = Callable[[ToolCall], Awaitable[bool | str]]
 
 class Agent(Generic[T]):
     """A model with instructions and tools. It holds no conversation: runs may go side by side.
+
+    Each run opens connections, and closes them; inside of ``async with agent:`` they are kept for the next one.
 
     Args:
         model: The upstream's name for it.
@@ -86,10 +88,18 @@ class Agent(Generic[T]):
         self._approve = approve
         self._clock = clock or SystemClock()
         self._ids = ids or RandomIds()
+        self._kept = AsyncExitStack()
         self._request([])  # what is wrong with the settings is said here
         waiting = [each.name for each in self.tools.values() if each.needs_approval]
         if waiting and approve is None:
             raise UsageError(f"{', '.join(waiting)}: such a tool needs approval. Say who gives it: Agent(approve=...).")
+
+    async def __aenter__(self) -> Self:
+        await self._kept.enter_async_context(self._source.provider())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._kept.aclose()
 
     async def run(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunResult[T]:
         """Let the model answer, calling tools as it likes.

@@ -47,13 +47,14 @@ class Upstream:
                 await provider.close()
 
     def _connect(self) -> Provider:
+        # Late: whoever has a provider of their own needs no HTTP client, which is most of the time to import.
         from antiphon.config.dialects import shipped
-        from antiphon.dialects import choose
+        from antiphon.dialects import Dialect, choose
         from antiphon.providers.chat import ChatProvider
         from antiphon.providers.http import HttpTransport
 
         @cache
-        def dialect_of(model: str):  # type: ignore[no-untyped-def]
+        def dialect_of(model: str) -> Dialect:
             return choose(shipped(), base_url=self._base_url, model=model)
 
         return ChatProvider("upstream", self._base_url, HttpTransport(), api_key=self._api_key, dialect_of=dialect_of)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import lru_cache, partial
 
 import msgspec
+from starlette.routing import Route
 
 from antiphon.agent.loop import Target, Tool
 from antiphon.agent.machine import Limits
@@ -61,26 +62,11 @@ async def open_app(
         recording = [] if settings.replay is None else list(read(settings.replay))
         store = SqliteStore.open(settings.data_dir, clock=clock)
         stack.push_async_callback(store.close)
-        transport: Transport
-        if settings.replay is not None:
-            transport = _player(settings, recording, chunk_delay_s, on_difference)
-        else:
-            transport = _live(settings, clock)
+        transport = _transport(settings, recording, clock, chunk_delay_s, on_difference)
         stack.push_async_callback(transport.close)
         # To look through all entries takes as long as many chunks. Clients may make up names of models.
         dialects = lru_cache(maxsize=_MAX_DIALECTS)(partial(dialect_of, settings))
-        providers = {
-            each.name: ChatProvider(
-                each.name,
-                each.base_url,
-                transport,
-                api_key=each.api_key,
-                headers=each.headers,
-                dialect_of=partial(dialects, each.name),
-                max_event_bytes=settings.limits.max_event_bytes,
-            )
-            for each in settings.upstreams.values()
-        }
+        providers = _providers(settings, transport, dialects)
         resolve = _resolver(settings, providers)
         metrics = Metrics()
         runner = Runner(
@@ -96,34 +82,19 @@ async def open_app(
         )
         stack.push_async_callback(runner.close)
         runner.begin_recovery()
-        named = {alias: each.upstream for alias, each in settings.models.items()}
-        named |= dict.fromkeys(_recorded_models(recording), "recording")
-        asked = [] if settings.replay else list(providers.values())
-        forward_auth = settings.forward_auth
         passthrough = Passthrough(
             resolve,
             next(iter(providers.values())),
             ids,
-            forward_auth=forward_auth,
+            forward_auth=settings.forward_auth,
             on_call=metrics.call_passed_on,
         )
         repair_of = partial(_repair, settings, dialects)
-        chat = Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=forward_auth)
-        profiles = _profiles(settings, ids)
-        responses = Responses(
-            runner,
-            store,
-            forward_auth=forward_auth,
-            profiles=profiles,
-            unsupported_tools=settings.unsupported_tools,
-        )
         routes = [
-            *responses.routes(),
-            *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+            *_response_routes(settings, runner, store, clock, ids),
+            *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
             *StoredChats(store).routes(),
-            *chat.routes(),
-            *Conversations(store, ids, profiles=profiles).routes(),
-            *Models(asked, resolve, clock, named=named).routes(),
+            *_models(settings, providers, resolve, recording, clock).routes(),
             *metrics.routes(),
         ]
         app = App(
@@ -138,6 +109,71 @@ async def open_app(
         metrics.watch_in_flight(app.in_flight)
         stack.push_async_callback(app.close)
         yield app
+
+
+# --- what answers over HTTP ------------------------------------------------------------------
+
+
+def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clock: Clock, ids: Ids) -> list[Route]:
+    """Responses and what belongs to them: whatever takes items, and shows them in the profile of their owner."""
+    forward_auth, profiles = settings.forward_auth, _profiles(settings, ids)
+    responses = Responses(
+        runner,
+        store,
+        forward_auth=forward_auth,
+        profiles=profiles,
+        unsupported_tools=settings.unsupported_tools,
+    )
+    return [
+        *responses.routes(),
+        *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+        *Conversations(store, ids, profiles=profiles).routes(),
+    ]
+
+
+def _models(
+    settings: Settings,
+    providers: Mapping[str, ChatProvider],
+    resolve: Callable[[str], list[Target]],
+    recording: Iterable[Interaction],
+    clock: Clock,
+) -> Models:
+    named = {alias: each.upstream for alias, each in settings.models.items()}
+    named |= dict.fromkeys(_recorded_models(recording), "recording")
+    asked = [] if settings.replay else list(providers.values())
+    return Models(asked, resolve, clock, named=named)
+
+
+# --- what answers model calls ----------------------------------------------------------------
+
+
+def _providers(
+    settings: Settings, transport: Transport, dialects: Callable[[str, str], Dialect]
+) -> dict[str, ChatProvider]:
+    return {
+        each.name: ChatProvider(
+            each.name,
+            each.base_url,
+            transport,
+            api_key=each.api_key,
+            headers=each.headers,
+            dialect_of=partial(dialects, each.name),
+            max_event_bytes=settings.limits.max_event_bytes,
+        )
+        for each in settings.upstreams.values()
+    }
+
+
+def _transport(
+    settings: Settings,
+    recording: list[Interaction],
+    clock: Clock,
+    chunk_delay_s: float,
+    on_difference: Callable[[str], None] | None,
+) -> Transport:
+    if settings.replay is None:
+        return _live(settings, clock)
+    return _player(settings, recording, chunk_delay_s, on_difference)
 
 
 class Upstreams:

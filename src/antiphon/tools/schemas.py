@@ -38,7 +38,8 @@ def json_schema(kind: Any) -> dict[str, Any]:
         if not _refers_to(definitions, schema["$ref"]):
             del definitions[name]
         schema = dict(root)
-    return schema | {"$defs": definitions} if definitions else schema
+    whole: dict[str, Any] = _typed(schema | {"$defs": definitions} if definitions else schema)
+    return whole
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -85,6 +86,18 @@ def validator(schema: bytes) -> Any:  # a validator of jsonschema_rs, which is i
 def _never(url: str) -> None:
     # A client's schema must not make the server fetch what the client could not.
     raise ValueError(f"{url} is not fetched")
+
+
+def _typed(node: Any) -> Any:
+    """The schema with the type of its enumerations written out, which some upstreams want to see."""
+    if isinstance(node, list):
+        return [_typed(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    typed = {key: _typed(value) for key, value in node.items()}
+    if isinstance(texts := typed.get("enum"), list) and all(isinstance(each, str) for each in texts):
+        typed.setdefault("type", "string")
+    return typed
 
 
 def _is_model(kind: Any) -> bool:
