@@ -364,3 +364,15 @@ def test_a_miss_shows_no_secret(tmp_path: Path) -> None:
         cassette.misses.clear()
         ask(cassette, httpx, {"to": "bob@engine.example"})
     assert "ada@" not in str(raised.value)
+
+
+def test_the_key_of_a_request_is_not_in_its_answer(tmp_path: Path) -> None:
+    def refuse(request: Any) -> Any:
+        return httpx.Response(401, content=b"Incorrect key: my-own-kind-of-key")
+
+    with Cassette(tmp_path / "x.jsonl", "record") as cassette:
+        transport = cassette.httpx_transport(httpx.MockTransport(refuse))
+        with httpx.Client(transport=transport, headers={"authorization": "Bearer my-own-kind-of-key"}) as client:
+            client.post(CHAT, json={})
+    assert b"my-own-kind" not in (tmp_path / "x.jsonl").read_bytes()
+    assert b"Incorrect key: [scrubbed:" in (tmp_path / "x.jsonl").read_bytes()

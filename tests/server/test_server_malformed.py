@@ -57,6 +57,16 @@ BODIES: dict[str, tuple[Any, int, str | None]] = {
         400,
         "input[0].content[0].file_id",
     ),
+    "an image of nothing": (
+        with_input({"role": "user", "content": [{"type": "input_image", "detail": "low"}]}),
+        400,
+        "input[0].content[0].image_url",
+    ),
+    "a file of nothing": (
+        with_input({"role": "user", "content": [{"type": "input_file", "filename": "a.pdf"}]}),
+        400,
+        "input[0].content[0].file_data",
+    ),
     "an output of no call": (with_input({"type": "function_call_output", "call_id": "c", "output": ""}), 400, "input"),
     "arguments that are no text": (
         with_input({"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}),

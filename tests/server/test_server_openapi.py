@@ -62,7 +62,7 @@ def test_what_is_accepted_fits_it(document: Any, scenario: str) -> None:
 BY_CIRCUMSTANCE = {
     *("a file's id", "an output of no call", "a foreign compaction", "a reference to nothing"),
     *("an unknown previous response", "an unknown conversation", "an unknown model", "a choice of no tool"),
-    *("11 MB", "many items", "an unknown part"),
+    *("11 MB", "many items", "an unknown part", "an image of nothing", "a file of nothing"),
 }
 
 

@@ -181,6 +181,27 @@ def test_r33_two_responses_from_one_parent_keep_their_own_context() -> None:
     asyncio.run(main())
 
 
+def test_r33_a_response_is_continued_in_the_moment_in_which_its_last_event_comes() -> None:
+    async def main() -> None:
+        server = Server(text_turn("one"), text_turn("two"))
+        continued: list[Reply] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def go_on(message: Any) -> None:
+                await send(message)
+                if b"event: response.completed" in message.get("body", b""):
+                    run = message["body"].rpartition(b'"response":{"id":"')[2].partition(b'"')[0].decode()
+                    continued.append(await server.post({**HI, "previous_response_id": run}))
+
+            await server.app(scope, receive, go_on)
+
+        await ask(app, "POST", PATH, {**HI, "stream": True})
+        assert [reply.status for reply in continued] == [200]
+        assert [item["content"][0]["text"] for item in server.provider.calls[-1].items] == ["hi", "one", "hi"]
+
+    asyncio.run(main())
+
+
 def test_r33_an_unknown_previous_response_is_a_400_that_names_the_parameter() -> None:
     reply = post(Server(), {**HI, "previous_response_id": "resp_nowhere"})
     assert (reply.status, reply.error["param"]) == (400, "previous_response_id")

@@ -256,7 +256,9 @@ def main() -> int:
     found: dict[str, list[str]] = {"named": [], "room": [], "nobody": []}
     for rooms in sorted({row.rooms for row in rows}):
         trial = Trial([row for row in rows if row.rooms == rooms], found)
+        # The distribution has a pytest plugin, so pytest would rewrite its modules; the rows have imported them before.
         quiet = ("-q", "--no-header", "--timeout=20", "-p", "no:cacheprovider", "--show-capture=no")
+        quiet += ("-W", "ignore::pytest.PytestAssertRewriteWarning")
         if pytest.main([*quiet, *tests_of(rooms)], plugins=[trial]):
             print(f"the tests of {', '.join(rooms)} fail with every row in its place: nothing can be shown")
             return 2

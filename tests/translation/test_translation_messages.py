@@ -217,6 +217,13 @@ def test_a_file_that_is_only_linked_cannot_be_read() -> None:
     assert "a.pdf" in messages({"type": "message", "role": "user", "content": [file]})[0]["content"]
 
 
+def test_a_file_is_never_named_to_the_upstream_by_its_id() -> None:
+    file = {"type": "input_file", "filename": "a.pdf", "file_id": "file-of-whoever-shares-the-account"}
+    call = translate({"type": "message", "role": "user", "content": [file]})
+    assert call.body["messages"] == [{"role": "user", "content": "[file a.pdf omitted: this model cannot read it]"}]
+    assert quirks(call) == ["Q109"]
+
+
 def test_a_tool_that_is_not_offered_any_more_keeps_its_name() -> None:
     sent = messages(called("c1", "files.read", namespace="fs"), answered("c1", ""))
     assert sent[0]["tool_calls"][0]["function"]["name"] == "fs__files_read"

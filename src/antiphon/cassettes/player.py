@@ -393,7 +393,7 @@ def _sockets(interactions: Interactions) -> list[Interaction]:
 
 def _scrubbed(request: HttpRequest, scrub: Callable[[Interaction], Interaction]) -> HttpRequest:
     """The request as it would be written down; the same object if that changes neither its URL nor its body."""
-    recorded = RecordedRequest(method=request.method, url=request.url, body=request.body)
+    recorded = RecordedRequest(method=request.method, url=request.url, headers=request.headers, body=request.body)
     written = scrub(Interaction(id="", request=recorded)).request
     if written is None or (written.url, written.body) == (request.url, request.body):
         return request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -66,7 +67,8 @@ SCRUBBED_TAG = "scrubbed"
 class Scrubber:
     """Takes an interaction, gives it without secrets. What was taken out is named in its tag ``scrubbed``.
 
-    ``secrets`` are exact values, such as the upstream's key. Patterns (see `patterns.PATTERNS`) find what looks like a
+    ``secrets`` are exact values, such as the upstream's key; those that a request's own headers hold are looked for in
+    the rest of it and in its answer. Patterns (see `patterns.PATTERNS`) find what looks like a
     secret; ``patterns``, ``fields`` and ``off`` are those of `Secrets`, and ``keep_headers`` are kept beside the usual
     ones. All are looked for in URLs, header values, bodies, messages, tags and errors; also where chunks cut them,
     where the events of a stream give them in pieces, and inside base64 and gzip. Scrubbing twice changes nothing more.
@@ -88,28 +90,51 @@ class Scrubber:
         kept_headers = (*kept_headers, *(name.lower() for name in keep_headers))
         self._names = frozenset(name for name in kept_headers if not name.endswith("*"))
         self._prefixes = tuple(name[:-1] for name in kept_headers if name.endswith("*"))
-        found = [secret for secret in dict.fromkeys(secrets) if len(secret) >= _MIN_SECRET_CHARS]
-        known: dict[bytes, bytes] = {}
-        for number, secret in enumerate(found, start=1):
-            for written in (secret, quote(secret, safe=""), _json_text(secret)):
-                known[written.encode()] = b"[scrubbed:%d]" % number
-        self._secrets = Secrets(known, patterns=patterns, fields=fields, off=off)
+        self._given = tuple(secrets)
+        self._secrets_with = lru_cache(maxsize=64)(
+            lambda sent: Secrets(_known((*self._given, *sent)), patterns=patterns, fields=fields, off=off)
+        )
+        self._secrets_with(())  # a wrong pattern is told here
 
     def __call__(self, interaction: Interaction) -> Interaction:
         """The interaction as it may be written down."""
-        return _Scrubbing(self._secrets, self.keeps).interaction(interaction)
+        return self._scrubbing(interaction).interaction(interaction)
 
     def find(self, interaction: Interaction) -> list[str]:
         """The names of the patterns that find something in it, and of the headers that it must not have."""
-        scrubbing = _Scrubbing(self._secrets, self.keeps)
+        scrubbing = self._scrubbing(interaction)
         scrubbing.interaction(interaction)
         sides = [side for side in (interaction.request, interaction.response) if side is not None]
         headers = {name for side in sides for name, _ in side.headers if name in SECRET_HEADERS}
         return [*sorted(scrubbing.found), *(f"header {name}" for name in sorted(headers))]
 
+    def _scrubbing(self, interaction: Interaction) -> _Scrubbing:
+        sent = () if interaction.request is None else _sent(interaction.request.headers)
+        return _Scrubbing(self._secrets_with(sent), self.keeps)
+
     def keeps(self, header: str) -> bool:
         """Whether a header is written down."""
         return header in self._names or header.startswith(self._prefixes)
+
+
+# Of `Bearer sk-…` and `a=…; b=…` the values are secret too, without what stands before them.
+_PARTS = re.compile(r"[\s;,]+(?:[^\s;,=]+=)?|^[^\s;,=]+=")
+
+
+def _sent(headers: Headers) -> tuple[str, ...]:
+    """The keys that a client sent with a request: what is refused is often quoted in the answer."""
+    values = [value for name, value in headers if name in SECRET_HEADERS]
+    return (*values, *(part for value in values for part in _PARTS.split(value)))
+
+
+def _known(secrets: Iterable[str]) -> dict[bytes, bytes]:
+    """Each secret as it may be written, with its stand-in."""
+    known: dict[bytes, bytes] = {}
+    found = [secret for secret in dict.fromkeys(secrets) if len(secret) >= _MIN_SECRET_CHARS]
+    for number, secret in enumerate(found, start=1):
+        for written in (secret, quote(secret, safe=""), _json_text(secret)):
+            known[written.encode()] = b"[scrubbed:%d]" % number
+    return known
 
 
 class _Scrubbing:

@@ -121,10 +121,11 @@ def _serve(log_level: str, upstreams: tuple[str, ...], **fields: Any) -> None:
 
 
 def _settings(upstreams: tuple[str, ...], **fields: Any) -> ProxySettings:
+    from antiphon.config import load_scrub
     from antiphon.server.proxying import ProxySettings
     from antiphon.server.upstreams import parse
 
-    return ProxySettings(upstreams=tuple(map(parse, upstreams)), **fields)
+    return ProxySettings(upstreams=tuple(map(parse, upstreams)), scrub=load_scrub(), **fields)
 
 
 def _with_upstreams(settings: ProxySettings, more: tuple[Any, ...]) -> ProxySettings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,8 +16,8 @@ import msgspec
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, read
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
-from antiphon.cassettes.scrubbing import SECRET_HEADERS
 from antiphon.clock import RandomIds, SystemClock
+from antiphon.config import ScrubSettings
 from antiphon.errors import ConfigError
 from antiphon.providers.http import HttpTransport
 from antiphon.server.proxy import Proxy
@@ -45,6 +44,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     speed: float = 0.0
     match: Literal["body", "order"] = "body"
+    scrub: ScrubSettings = ScrubSettings()
 
 
 class Opened(NamedTuple):
@@ -102,6 +102,7 @@ def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, li
         on_difference=tell,
         speed=settings.speed,
         joins=True,
+        scrub=_scrubber(settings),
         name=str(path),
         remedy=_remedy(settings, kept),
     )
@@ -127,29 +128,22 @@ def _recording(
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
+    scrub = _scrubber(settings)
 
     def tags(request: HttpRequest) -> dict[str, str]:
         return upstreams.tags(request.url)
 
     try:
         if settings.mode == "refresh":
-            return Refresh(live, path, clock=clock, scrub=scrubbed, tags=tags, tell=say or _log.info)
-        recorder = Recorder(live, path, clock=clock, scrub=scrubbed, tags=tags)
+            return Refresh(live, path, clock=clock, scrub=scrub, tags=tags, tell=say or _log.info)
+        recorder = Recorder(live, path, clock=clock, scrub=scrub, tags=tags)
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     return Auto(player, recorder) if player else recorder
 
 
-def scrubbed(interaction: Interaction) -> Interaction:
-    """The interaction as it may be written down: the keys that the client sent with it are in none of its parts."""
-    headers = interaction.request.headers if interaction.request else ()
-    secrets = [value for name, value in headers if name in SECRET_HEADERS]
-    secrets += [part for value in secrets for part in _PARTS.split(value)]
-    return Scrubber(secrets)(interaction)
-
-
-# Of `Bearer sk-…` and `a=…; b=…` the values are secret too, without what stands before them.
-_PARTS = re.compile(r"[\s;,]+(?:[^\s;,=]+=)?|^[^\s;,=]+=")
+def _scrubber(settings: ProxySettings) -> Scrubber:
+    return Scrubber(**msgspec.structs.asdict(settings.scrub))
 
 
 def _is_missing(path: Path) -> bool:

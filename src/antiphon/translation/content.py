@@ -77,8 +77,9 @@ def _image(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
 
 
 def _file(part: dict[str, Any], rules: ChatRules, notes: Notes) -> ChatPart:
-    file = {key: part[key] for key in ("file_id", "file_data", "filename") if part.get(key)}
-    if not rules.files or not (file.keys() - {"filename"}):
+    # Never an id: upstreams keep their files for an account, which all who ask here may share.
+    file = {key: part[key] for key in ("file_data", "filename") if part.get(key)}
+    if not rules.files or "file_data" not in file:
         return _unseen(f"file {part.get('filename') or part.get('file_url') or ''}".rstrip(), notes)
     return {"type": "file", "file": file}
 

@@ -27,7 +27,10 @@ _SAMPLING = "Sent to the upstream; disclosed where its dialect refuses it."
 
 PARAMETERS: dict[str, Parameter] = {
     "model": Parameter("Required. An alias, `upstream/model`, or a name that an upstream takes; else 404."),
-    "input": Parameter("A string, or items of every kind. Images and files as URLs or data; a `file_id` is refused."),
+    "input": Parameter(
+        "A string, or items of every kind. Images as URLs or data, files as data: a file's URL is not fetched, and the"
+        " model is told that the file was left out. A `file_id` is refused."
+    ),
     "instructions": Parameter("The first system message; not carried over to a next response."),
     "previous_response_id": Parameter("The items of that response and of those before it are put before `input`."),
     "conversation": Parameter("Its items are put before `input`; input and output are added to it at the end."),
@@ -107,7 +110,8 @@ def refuse_unserved(
     """Refuse what is not served here, by its name; ``items`` are those of the request.
 
     Raises:
-        InvalidRequest: a parameter, an ``include``, a file's id, or a tool that is to be refused.
+        InvalidRequest: a parameter, an ``include``, a file's id, an image or a file that is not there, or a tool that
+            is to be refused.
     """
     # The union of Open Responses is closed: it has no item and no event for a call of any other tool.
     known = {"function"} if profile == "open-responses" else TOOL_TYPES
@@ -123,18 +127,39 @@ def refuse_unserved(
         for path in _file_ids(item, f"input[{position}]"):
             message = f"No files are kept here, so '{path}' names none. Send the data itself, or a URL."
             raise InvalidRequest(message, param=path, code="unsupported_value")
+        for path in _empty_parts(item, f"input[{position}]"):
+            raise InvalidRequest(
+                f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
+            )
         if must_know:
             _refuse_tools(tools_of(item), f"input[{position}].tools", known)
     if must_know:
         _refuse_tools(request.tools or [], "tools", known)
 
 
+# Where a part has what it stands for; `file_id` aside, which is refused before.
+_SOURCES = {"input_image": ("image_url",), "input_file": ("file_data", "file_url")}
+
+
 def _file_ids(item: Item, path: str) -> Iterator[str]:
+    for where, part in _parts(item, path):
+        if part.get("file_id") is not None:
+            yield f"{where}.file_id"
+
+
+def _empty_parts(item: Item, path: str) -> Iterator[str]:
+    for where, part in _parts(item, path):
+        sources = _SOURCES.get(str(part.get("type")), ())
+        if sources and not any(part.get(source) for source in sources):
+            yield f"{where}.{sources[0]}"
+
+
+def _parts(item: Item, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("content", "output"):
         parts = item.get(name)
         for position, part in enumerate(parts if isinstance(parts, list) else ()):
-            if isinstance(part, dict) and part.get("file_id") is not None:
-                yield f"{path}.{name}[{position}].file_id"
+            if isinstance(part, dict):
+                yield f"{path}.{name}[{position}]", part
 
 
 def _refuse_tools(tools: list[dict[str, Any]], path: str, known: Container[str]) -> None:
