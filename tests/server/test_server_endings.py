@@ -9,10 +9,12 @@ import pytest
 from asgi_client import ask
 from fakes import FakeResponse
 from scripted_upstream import USAGE, ChatUpstream
+from test_server_compliance import as_documented
 from whole_server import whole_app
 
 from antiphon.rendering.fold import fold
 from antiphon.transport import HttpRequest
+from openapi_documents import SPEC, complaint
 
 
 def said(finish_reason: str | None = None, **delta: Any) -> bytes:
@@ -110,9 +112,23 @@ def test_a_stream_folds_to_the_response_and_is_the_same_again(
     assert response["antiphon"]["diagnostics"]
     assert all(item.get("encrypted_content") for item in response["output"] if item["type"] == "reasoning")
 
+    assert not SPEC.exists() or complaints(events, profile) == []
     assert fold(events) == response
     assert fold(events[:-1])["output"] == response["output"]
     stream, found, rest = asyncio.run(again(response["id"]))
     assert found == response
     assert stream == streamed
     assert rest.decode() == "\n\n".join(frames[4:])
+
+
+def complaints(events: list[dict[str, Any]], profile: str) -> list[str]:
+    """What the document of the profile has against the events; OpenAI's lists only a few codes of errors."""
+    found = []
+    for event in events:
+        shown = event
+        if "response" in event:
+            shown = {**event, "response": as_documented(profile, event["response"])}
+            if profile == "openai" and shown["response"]["error"]:
+                shown["response"]["error"]["code"] = "server_error"
+        found.append(complaint(profile, shown))
+    return [each for each in found if each is not None]
