@@ -29,6 +29,13 @@ class Reply(NamedTuple):
         return error
 
 
+def events_of(reply: Reply) -> list[dict[str, Any]]:
+    """The events of a stream of the Responses API, which has to be whole."""
+    frames = reply.body.decode().split("\n\n")
+    assert frames[-2:] == ["data: [DONE]", ""]
+    return [json.loads(frame.partition("data: ")[2]) for frame in frames[:-2]]
+
+
 async def ask(
     app: Any,
     method: str,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi_client import Reply, ask
+from asgi_client import ask, events_of
 from scripted_upstream import ChatUpstream
 from whole_server import whole_app
 
@@ -95,12 +95,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "client_metadata": {"x": "y"},
     },
 }
-
-
-def events_of(reply: Reply) -> list[dict[str, Any]]:
-    frames = reply.body.decode().split("\n\n")
-    assert frames[-2:] == ["data: [DONE]", ""]
-    return [json.loads(frame.partition("data: ")[2]) for frame in frames[:-2]]
 
 
 def as_documented(profile: str, response: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi_client import ask
+from asgi_client import Reply, ask, events_of
 from fakes import FakeResponse
 from scripted_upstream import USAGE, ChatUpstream
 from test_server_compliance import as_documented
@@ -80,7 +80,7 @@ def test_a_stream_folds_to_the_response_and_is_the_same_again(
         "unknown": "disclosed",
     }
 
-    async def first() -> bytes:
+    async def first() -> Reply:
         async with whole_app(upstream, tmp_path, **flags) as app:
 
             async def watched(scope: Any, receive: Any, send: Any) -> None:
@@ -92,7 +92,7 @@ def test_a_stream_folds_to_the_response_and_is_the_same_again(
 
                 await app(scope, receive, watch)
 
-            return (await ask(watched, "POST", "/v1/responses", request)).body
+            return await ask(watched, "POST", "/v1/responses", request)
 
     async def again(response_id: str) -> tuple[bytes, dict[str, Any], bytes]:
         async with whole_app(upstream, tmp_path, **flags) as app:  # the server was started anew
@@ -102,9 +102,7 @@ def test_a_stream_folds_to_the_response_and_is_the_same_again(
             return stream, (await ask(app, "GET", path)).json, rest
 
     streamed = asyncio.run(first())
-    frames = streamed.decode().split("\n\n")
-    assert frames[-2:] == ["data: [DONE]", ""]
-    events = [json.loads(frame.partition("data: ")[2]) for frame in frames[:-2]]
+    events = events_of(streamed)
     response = events[-1]["response"]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert (response["status"], [item["type"] for item in response["output"]]) == (status, output)
@@ -117,8 +115,8 @@ def test_a_stream_folds_to_the_response_and_is_the_same_again(
     assert fold(events[:-1])["output"] == response["output"]
     stream, found, rest = asyncio.run(again(response["id"]))
     assert found == response
-    assert stream == streamed
-    assert rest.decode() == "\n\n".join(frames[4:])
+    assert stream == streamed.body
+    assert rest == b"\n\n".join(streamed.body.split(b"\n\n")[4:])
 
 
 def complaints(events: list[dict[str, Any]], profile: str) -> list[str]:

@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from asgi_client import Reply, ask
+from asgi_client import Reply, ask, events_of
 from fakes import FakeProvider
 
 from antiphon.agent.loop import Target
@@ -63,12 +63,6 @@ class Server:
 
 def post(server: Server, body: Any, **options: Any) -> Reply:
     return asyncio.run(server.post(body, **options))
-
-
-def events_of(reply: Reply) -> list[dict[str, Any]]:
-    frames = reply.body.decode().split("\n\n")
-    assert frames[-2:] == ["data: [DONE]", ""]
-    return [json.loads(frame.partition("data: ")[2]) for frame in frames[:-2]]
 
 
 def failing(**error: Any) -> list[Any]:
