@@ -214,3 +214,9 @@ def test_codex_gets_its_freeform_tool_in_its_namespace_back() -> None:
     assert "functions__exec" in call.offered
     restored = call.restore([ToolCallStarted(block="0.0", call_id="c", name="functions__exec")])
     assert restored == [ToolCallStarted(block="0.0", call_id="c", name="exec", kind="custom", namespace="functions")]
+
+
+def test_q106_a_tier_that_was_asked_for_and_cannot_be_sent_is_disclosed() -> None:
+    assert [each.quirk for each in translate(service_tier="flex").diagnostics] == ["Q106"]
+    assert translate(service_tier="auto").diagnostics == []
+    assert translate(prompt_cache_key="k", user="u", safety_identifier="s").diagnostics == []

@@ -45,7 +45,7 @@ def test_what_every_upstream_takes_goes_there_as_it_was_written() -> None:
 
 def test_what_is_ours_or_means_nothing_does_not_go_upstream() -> None:
     made = translate(
-        store=True, metadata={"k": "v"}, stream=False, n=1, modalities=["text"], tools=[], service_tier="a"
+        store=True, metadata={"k": "v"}, stream=False, n=1, modalities=["text"], tools=[], service_tier="auto"
     )
     assert made.body == {"model": "m", "messages": [USER], **STREAMED}
     assert made.diagnostics == []

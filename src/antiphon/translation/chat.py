@@ -20,8 +20,7 @@ from antiphon.wire.responses import CreateResponse, JsonObject, JsonSchema, Text
 
 # Same name, same meaning in both APIs.
 _SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-# These help an operator or a cache; an answer without them is the same answer.
-HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+_HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
 # Settled by others (server, loop, store), or by the translation below.
 _SETTLED = PARAMETERS.keys()
 
@@ -57,6 +56,11 @@ def to_chat(
     _set_output(settings, request, rules)
     _disclose_unserved(request, rules, notes)
     return streamed(model, messages, settings, offer)
+
+
+def is_hint(name: str, value: object) -> bool:
+    """Whether a parameter only helps an operator or a cache: an answer without it is the same answer."""
+    return name in _HINTS and (name != "service_tier" or value in ("auto", "default"))
 
 
 class Settings:
@@ -109,8 +113,9 @@ def _set_sampling(settings: Settings, request: CreateResponse) -> None:
     for name in _SHARED:
         value, written = getattr(request, name), request.raw.get(name)
         settings.set(name, written if written == value else value)  # a 0 that was written 0 is not sent as 0.0
-    for name in HINTS:
-        settings.set(name, getattr(request, name), matters=False)
+    for name in _HINTS:
+        value = getattr(request, name)
+        settings.set(name, value, matters=not is_hint(name, value))
     for name in sorted(EXTRA_PARAMETERS):
         settings.set(name, request.raw.get(name))
     if request.reasoning is not None:

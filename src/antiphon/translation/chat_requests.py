@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.dialects import Dialect
 from antiphon.dialects.requests import EXTRA_PARAMETERS
 from antiphon.translation.call import ChatCall
-from antiphon.translation.chat import HINTS, Settings, response_format, set_tools, streamed
+from antiphon.translation.chat import Settings, is_hint, response_format, set_tools, streamed
 from antiphon.translation.messages import Transcript
 from antiphon.translation.notes import Notes
 from antiphon.translation.tools import offer_tools
@@ -72,7 +72,7 @@ def _set_others(settings: Settings, request: CreateChatCompletion) -> None:
         if name in _SETTLED or value is None:
             continue
         if name in _KNOWN or name in settings.rules.parameters:
-            settings.set(name, value, matters=name not in HINTS and value is not False)
+            settings.set(name, value, matters=not is_hint(name, value) and value is not False)
         else:
             settings.notes.add(
                 "unknown_parameter", seen=name, done="not sent: chat upstreams refuse what they do not know"

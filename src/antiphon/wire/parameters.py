@@ -80,7 +80,10 @@ PARAMETERS: dict[str, Parameter] = {
     "prompt_cache_key": Parameter(_HINT),
     "prompt_cache_retention": Parameter(_HINT),
     "prompt_cache_options": Parameter("Accepted; caching is the upstream's affair."),
-    "service_tier": Parameter(_HINT),
+    "service_tier": Parameter(
+        "Sent to upstreams whose dialect takes it, and shown in the response. A tier other than `auto` and `default`"
+        " that is not sent is disclosed."
+    ),
     "moderation": Parameter("There is nothing here that moderates.", is_refused=True),
     "client_metadata": Parameter("Codex sends it; accepted, sent to nobody."),
     "generate": Parameter("Codex sends it on WebSockets; accepted, sent to nobody."),
