@@ -1,5 +1,7 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
+from antiphon.config.loading import hash_key, load_dialects, load_settings
+from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
     LimitSettings,
@@ -8,15 +10,9 @@ from antiphon.config.settings import (
     Profile,
     ReasoningEvents,
     Repair,
-    Route,
     Settings,
     UnsupportedTools,
     UpstreamSettings,
-    dialect_of,
-    hash_key,
-    load_dialects,
-    load_settings,
-    route,
 )
 
 __all__ = [
