@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from antiphon.cassettes import Interaction, Player, RecordedResponse, Recorder, Scrubber, read
 from antiphon.cassettes.format import encode_header, encode_interaction
+from antiphon.cassettes.patterns import NAMES
 from antiphon.clock import FakeClock, SystemClock
 from antiphon.errors import CassetteCorrupt, CassetteVersion, ConnectFailed, ConnectionLost
 from antiphon.transport import HttpRequest, HttpResponse, Transport
@@ -43,9 +44,11 @@ def test_what_is_recorded_replays_as_the_same_chunks(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]
 ) -> None:
     path = tmp_path_factory.mktemp("run") / "x.jsonl"
+    # Hypothesis draws words from our own modules too, and some of them look like keys.
+    keeps_all = Scrubber(off=(*NAMES, "fields", "base64"))
 
     async def run() -> None:
-        recorder = Recorder(LiveUpstream(*chunks, status=201), path, clock=FakeClock())
+        recorder = Recorder(LiveUpstream(*chunks, status=201), path, clock=FakeClock(), scrub=keeps_all)
         live = [data async for data in (await recorder.send(asked("a"))).chunks()]
         await recorder.close()
         response = await Player(read(path)).send(asked("a"))
