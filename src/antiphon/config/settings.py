@@ -21,11 +21,13 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 Repair = Literal["auto", "always", "never"]
+Api = Literal["chat", "responses"]
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
+    ``api`` is what it is asked over: ``responses`` is the Responses API itself, at ``/responses``.
     ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
     looking for them by its host. ``repair`` is that of `Settings`, if None. ``read_timeout_s`` is the longest silence,
     not the length of an answer: a model that loads its weights says nothing for minutes.
@@ -33,6 +35,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     base_url: NotEmpty
+    api: Api = "chat"
     api_key_env: NotEmpty | None = None
     api_key: NotEmpty | None = None
     models: tuple[NotEmpty, ...] = ("*",)

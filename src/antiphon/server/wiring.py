@@ -21,6 +21,8 @@ from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.providers.responses import ResponsesProvider
+from antiphon.providers.upstream import HttpProvider
 from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
@@ -133,7 +135,7 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
 
 def _models(
     settings: Settings,
-    providers: Mapping[str, ChatProvider],
+    providers: Mapping[str, HttpProvider],
     resolve: Callable[[str], list[Target]],
     recording: Iterable[Interaction],
     clock: Clock,
@@ -146,12 +148,14 @@ def _models(
 
 # --- what answers model calls ----------------------------------------------------------------
 
+_SPEAKING = {"chat": ChatProvider, "responses": ResponsesProvider}
+
 
 def _providers(
     settings: Settings, transport: Transport, dialects: Callable[[str, str], Dialect]
-) -> dict[str, ChatProvider]:
+) -> dict[str, HttpProvider]:
     return {
-        each.name: ChatProvider(
+        each.name: _SPEAKING[each.api](
             each.name,
             each.base_url,
             transport,
@@ -244,7 +248,7 @@ def _player(
     )
 
 
-def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Callable[[str], list[Target]]:
+def _resolver(settings: Settings, providers: Mapping[str, HttpProvider]) -> Callable[[str], list[Target]]:
     def resolve(model: str) -> list[Target]:
         try:
             routes = route(settings, model)
@@ -266,7 +270,10 @@ def _profiles(settings: Settings, ids: Ids) -> Profiles:
 def _repair(settings: Settings, dialects: Callable[[str, str], Dialect], target: Target) -> Repair:
     """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
     name = target.provider.name
-    wanted = settings.upstreams[name].repair or settings.repair
+    upstream = settings.upstreams[name]
+    if upstream.api == "responses":
+        return "always"  # it may have no chat completions to pass a request on to
+    wanted = upstream.repair or settings.repair
     if wanted == "auto" and dialects(name, target.model).needs_repair:
         return "always"
     return wanted
