@@ -343,14 +343,19 @@ def check_tools(tools: list[dict[str, Any]], path: str) -> None:
     """Look at every tool, those of namespaces included.
 
     Raises:
-        InvalidRequest: a tool has no type, or lacks what its type needs.
+        InvalidRequest: a tool has no type, or lacks what its type needs; or two servers have one label.
     """
+    labels: set[str] = set()
     for position, tool in enumerate(tools):
         at = f"{path}[{position}]"
         _check(tool, Typed, at)
         _check(tool, TOOL_TYPES.get(tool["type"]), at)
         if tool["type"] == "namespace":
             check_tools(tool["tools"], f"{at}.tools")
+        elif tool["type"] == "mcp":
+            if (label := tool["server_label"]) in labels:
+                raise InvalidRequest(f"Two MCP servers have the label {label!r}.", param=f"{at}.server_label")
+            labels.add(label)
 
 
 def tools_of(item: Item) -> list[dict[str, Any]]:
