@@ -32,13 +32,13 @@
     │   ├─ CassetteUnplayed       a recorded answer was never asked for
     │   ├─ ToolDiverged           a tool gave live what it had not given when recorded
     │   └─ ToolFailed             a recorded tool call ended in an error of a class that is not known here
+    ├─ ToolServerError            a server of tools cannot be reached, or says no
     ├─ StoreError
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
     │   ├─ DuplicateItem          the conversation has an item of that id
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
-    ├─ ToolServerError            a server of tools cannot be reached, or says no
     ├─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
     └─ RunFailed                  an agent's run has no answer (``result`` says how far it came)
 

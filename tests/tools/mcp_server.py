@@ -193,7 +193,7 @@ class Gate:
         self.is_old = False  # knows nothing of the protocol of 2026
         self.requests: list[str] = []
         self.forget = False  # answers the next request as one that belongs to no session
-        self.holds_delete: asyncio.Event | None = None
+        self.holds_delete: threading.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -211,7 +211,7 @@ class Gate:
             self.forget = False
             return await _answer(send, 404, {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "?"}})
         if scope["method"] == "DELETE" and self.holds_delete:
-            await self.holds_delete.wait()
+            await asyncio.to_thread(self.holds_delete.wait)
         return await self.app(scope, receive, send)
 
 

@@ -18,6 +18,8 @@ MIN_SECRET_LENGTH = 6
 # A segment of a path as long as this may well be a key: some servers are known by a URL that nobody else knows.
 MIN_SECRET_SEGMENT_LENGTH = 20
 
+_SCHEMES = frozenset({"bearer", "basic", "token"})
+
 # Where JSON bodies of refusals keep their words: JSON-RPC, OAuth, OpenAI's shape, web frameworks.
 _WORDS = ("message", "error_description", "detail", "title", "error")
 
@@ -87,7 +89,8 @@ class Secrets:
     def __init__(self, *, url: str | None, headers: Mapping[str, str], env: Mapping[str, str]) -> None:
         values = set(env.values())
         for value in headers.values():
-            values |= {value, value.rpartition(" ")[2]}  # `Bearer` is no secret
+            scheme, _, credentials = value.partition(" ")
+            values.add(credentials if scheme.lower() in _SCHEMES else value)
         values |= set(_secrets_of(url)) if url else set()
         found = sorted((value for value in values if len(value) >= MIN_SECRET_LENGTH), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, found))) if found else None
@@ -153,7 +156,8 @@ def readable(error: BaseException) -> str:
         return "it did not answer in time"
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"there is no command {str(error.filename)!r}"
-    return str(error) or type(error).__name__
+    words = str(error).partition("\n")[0] or type(error).__name__
+    return "its answer is not MCP" if words.startswith("Failed to parse") else words
 
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
