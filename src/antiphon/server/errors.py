@@ -32,6 +32,7 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.InvalidRequest: Answer(400, _INVALID),
     errors.ModelNotFound: Answer(404, _INVALID),
     errors.RequestTooLarge: Answer(413, _INVALID),
+    errors.EgressRefused: Answer(400, _INVALID),
     errors.ConfigError: Answer(500, _SERVER),
     errors.AccessDenied: Answer(401, _INVALID),
     errors.InvalidEvent: Answer(502, _SERVER),
@@ -59,6 +60,7 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.DuplicateItem: Answer(400, _INVALID),
     errors.StoreLocked: Answer(503, _SERVER),
     errors.SchemaOutOfDate: Answer(500, _SERVER),
+    errors.ToolServerError: Answer(424, "external_connector_error"),
     errors.LimitExceeded: Answer(400, _INVALID),
     errors.RunFailed: Answer(500, _SERVER),
 }
