@@ -26,6 +26,7 @@ def example(kind: type[AntiphonError]) -> AntiphonError:
         errors.EventTooLarge: lambda: errors.EventTooLarge(10),
         errors.NotFound: lambda: errors.NotFound("response", "resp_1"),
         errors.LimitExceeded: lambda: errors.LimitExceeded("turns", "too many"),
+        errors.ExtractionError: lambda: errors.ExtractionError("empty_file", "no"),
     }
     return special.get(kind, lambda: kind("no"))()
 

@@ -59,6 +59,10 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.DuplicateItem: Answer(400, _INVALID),
     errors.StoreLocked: Answer(503, _SERVER),
     errors.SchemaOutOfDate: Answer(500, _SERVER),
+    errors.ExtractionError: Answer(400, _INVALID),
+    errors.EmbeddingError: Answer(502, _SERVER),
+    errors.EmbeddingMismatch: Answer(422, _INVALID),
+    errors.IndexDamaged: Answer(500, _SERVER),
     errors.LimitExceeded: Answer(400, _INVALID),
     errors.RunFailed: Answer(500, _SERVER),
 }
