@@ -71,7 +71,7 @@ class Files(Protocol):
         """
         ...
 
-    async def list(self, owner: str, query: FilesQuery) -> FilePage:
+    async def page(self, owner: str, query: FilesQuery) -> FilePage:
         """A page of the files.
 
         Raises:

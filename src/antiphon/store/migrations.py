@@ -240,7 +240,8 @@ def create_vector_stores(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX vector_store_files_by_file ON vector_store_files (owner, file)")
     connection.execute("CREATE INDEX vector_store_files_by_batch ON vector_store_files (owner, batch)")
     connection.execute(
-        "CREATE INDEX vector_store_files_to_do ON vector_store_files (is_claimed, number) WHERE status = 'in_progress'"
+        """CREATE INDEX vector_store_files_to_do ON vector_store_files (is_claimed, owner, number)
+        WHERE status = 'in_progress'"""
     )
     connection.execute(
         """CREATE TABLE index_changes (

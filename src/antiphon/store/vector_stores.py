@@ -102,7 +102,7 @@ class VectorStores(Protocol):
         """
         ...
 
-    async def list(self, owner: str, query: VectorStoresQuery) -> VectorStorePage:
+    async def page(self, owner: str, query: VectorStoresQuery) -> VectorStorePage:
         """A page of the stores.
 
         Raises:

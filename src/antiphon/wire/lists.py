@@ -70,9 +70,7 @@ Query = TypeVar("Query", bound=Struct)
 _MEMBER = re.compile(r"(\w+)\[(.+)\]")
 
 
-def decode_query(
-    query: bytes, shape: type[Query], *, choices: Mapping[str, Iterable[str]] = _CHOICES
-) -> Query:
+def decode_query(query: bytes, shape: type[Query], *, choices: Mapping[str, Iterable[str]] = _CHOICES) -> Query:
     """The checked query string of a request; ``choices`` are those of `refusal`.
 
     Raises:

@@ -94,9 +94,9 @@ class CreateVectorStore(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class UpdateVectorStore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of ``POST /v1/vector_stores/{id}``; what is left out stays."""
 
-    name: str | None | UnsetType = UNSET
-    expires_after: StoreExpiration | None | UnsetType = UNSET
-    metadata: Metadata | None | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+    expires_after: StoreExpiration | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
 
 
 class AttachFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,8 +175,12 @@ def decode_vector_store_request(body: bytes, shape: type[Any]) -> Any:
 
 def attached_files(request: CreateFileBatch) -> list[AttachFile]:
     """The files of a batch, each with what is its own."""
-    shared = {"chunking_strategy": request.chunking_strategy, "attributes": request.attributes}
-    return request.files or [AttachFile(file_id=file_id, **shared) for file_id in request.file_ids or ()]
+    if request.files is not None:
+        return request.files
+    return [
+        AttachFile(file_id=file_id, chunking_strategy=request.chunking_strategy, attributes=request.attributes)
+        for file_id in request.file_ids or ()
+    ]
 
 
 def _check_files(request: CreateFileBatch) -> None:
