@@ -35,6 +35,7 @@
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
     │   ├─ DuplicateItem          the conversation has an item of that id
+    │   ├─ StorageFailed          the bytes of a file cannot be written or read
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
     ├─ RetrievalError             files cannot be indexed or searched
@@ -329,6 +330,12 @@ class DuplicateItem(StoreError):
     def __init__(self, id: str) -> None:  # noqa: A002 - the field's own word
         super().__init__(f"Duplicate item found with id {id}. Remove duplicate items from your input and try again.")
         self.id = id
+
+
+class StorageFailed(StoreError):
+    """The bytes of a file cannot be written or read."""
+
+    code = "storage_failed"
 
 
 class StoreLocked(StoreError):

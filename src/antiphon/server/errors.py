@@ -57,6 +57,7 @@ STATUS: dict[type[AntiphonError], Answer] = {
     errors.NotFound: Answer(404, _INVALID),
     errors.Conflict: Answer(409, _INVALID),
     errors.DuplicateItem: Answer(400, _INVALID),
+    errors.StorageFailed: Answer(503, _SERVER),
     errors.StoreLocked: Answer(503, _SERVER),
     errors.SchemaOutOfDate: Answer(500, _SERVER),
     errors.ExtractionError: Answer(400, _INVALID),
