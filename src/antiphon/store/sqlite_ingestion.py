@@ -46,6 +46,10 @@ class SqliteIngestionQueue:
 
         return await self._database.transact(write)
 
+    async def put_back(self, job: IngestionJob) -> None:
+        """See `IngestionQueue.put_back`."""
+        await self._database.transact(lambda db: db.execute(queries.PUT_BACK, {"number": job.number}))
+
     async def complete(self, job: IngestionJob, *, usage_bytes: int) -> bool:
         """See `IngestionQueue.complete`."""
         row = {"number": job.number, "usage_bytes": usage_bytes}

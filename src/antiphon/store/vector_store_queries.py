@@ -216,6 +216,12 @@ CLAIM = """
 UPDATE vector_store_files SET is_claimed = 1, attempts = attempts + 1 WHERE number = :number
 """
 
+# Nobody works at a file any more; it waits as if nobody had.
+PUT_BACK = """
+UPDATE vector_store_files SET is_claimed = 0, attempts = attempts - 1
+WHERE number = :number AND status = 'in_progress' AND is_claimed = 1
+"""
+
 # Whether a file is still to be indexed.
 IS_WANTED = """
 SELECT EXISTS (SELECT 1 FROM vector_store_files WHERE number = :number AND status = 'in_progress')

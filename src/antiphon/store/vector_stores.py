@@ -215,6 +215,10 @@ class IngestionQueue(Protocol):
         """Up to ``limit`` files that nobody works at, the oldest first, of the owners with least at work."""
         ...
 
+    async def put_back(self, job: IngestionJob) -> None:
+        """Nobody works at the file any more, and it was not its fault: the attempt does not count."""
+        ...
+
     async def complete(self, job: IngestionJob, *, usage_bytes: int) -> bool:
         """The file is in the index; False if nobody wants it there any more: the index then has to follow."""
         ...
