@@ -110,14 +110,15 @@ class _Compiler:
         if not isinstance(wire, Mapping):
             raise InvalidRequest(f"{param} must be an object with a type, not {_shown(wire)}.", param=param)
         name = wire.get("type")
+        known = name if isinstance(name, str) else ""
         if depth > MAX_DEPTH:
             raise InvalidRequest(f"{param} is nested more than {MAX_DEPTH} deep.", param=param)
-        if name in _COMPOUND:
-            return self._compound(wire, str(name), param, depth)
-        if name in _ONE_VALUE or name in _MANY_VALUES:
-            return self._comparison(wire, str(name), param)
-        known = ", ".join(OPERATORS)
-        raise InvalidRequest(f"{param}.type is {_shown(name)}; it must be one of {known}.", param=f"{param}.type")
+        if known in _COMPOUND:
+            return self._compound(wire, known, param, depth)
+        if known in _ONE_VALUE or known in _MANY_VALUES:
+            return self._comparison(wire, known, param)
+        message = f"{param}.type is {_shown(name)}; it must be one of {', '.join(OPERATORS)}."
+        raise InvalidRequest(message, param=f"{param}.type")
 
     def _compound(self, wire: Mapping[str, Any], name: str, param: str, depth: int) -> Compound:
         _no_others(wire, {"type", "filters"}, param)
