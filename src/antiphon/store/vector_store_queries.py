@@ -134,6 +134,7 @@ INSERT INTO index_changes (owner, vector_store, file) VALUES (:owner, :vector_st
 INSERT_CHANGES_OF_FILE = """
 INSERT INTO index_changes (owner, vector_store, file)
 SELECT owner, vector_store, file FROM vector_store_files WHERE owner = :owner AND file = :file
+ORDER BY number
 """
 
 # Of these files, those that are in a store and may be shown.
@@ -172,6 +173,7 @@ INSERT_CHANGES_OF_BATCH = """
 INSERT INTO index_changes (owner, vector_store, file)
 SELECT owner, vector_store, file FROM vector_store_files
 WHERE owner = :owner AND batch = :batch AND status = 'in_progress'
+ORDER BY number
 """
 
 # Its files that are not indexed yet never will be.
