@@ -28,6 +28,7 @@ from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
+from antiphon.server.filing import open_filing
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.openapi import OpenApi
@@ -90,11 +91,13 @@ async def open_app(
             forward_auth=settings.forward_auth,
             on_call=metrics.call_passed_on,
         )
+        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
         repair_of = partial(_repair, settings, dialects)
         routes = [
             *_response_routes(settings, runner, store, clock, ids),
             *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
             *StoredChats(store).routes(),
+            *filing.routes,
             *_models(settings, providers, resolve, recording, clock).routes(),
             *metrics.routes(),
         ]
