@@ -7,12 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from antiphon.agent.machine import ToolCall
 from antiphon.events import ToolKind
 from antiphon.tools.base import ToolError, ToolResult, ToolServer
-from antiphon.wire.hosted import FileSearchTool, McpTool, imported, is_repeatable, mcp_tools, queries_of
+from antiphon.wire.hosted import FileSearchTool, McpTool, file_searches, imported, is_repeatable, mcp_tools, queries_of
 from antiphon.wire.items import PRIVATE, Item
 
 # Searches the stores that a request names, for all of these queries.
@@ -48,8 +46,7 @@ class HostedTools:
         self._connect = connect
         self._servers: dict[str, ToolServer] = {}
         self._search = search
-        searches = [msgspec.convert(tool, FileSearchTool) for tool in tools if tool["type"] == "file_search"]
-        self._searches = {tool.name: tool for tool in searches}
+        self._searches = {tool.name: tool for tool in file_searches(tools)}
         self._known = _known_sources(items)
 
     @property

@@ -9,12 +9,14 @@ from typing import Any
 from antiphon.agent.hosted import HostedTools
 from antiphon.config import McpServerSettings
 from antiphon.errors import InvalidRequest
+from antiphon.retrieval.filters import compile_filter
+from antiphon.retrieval.search import ranking_options
 from antiphon.retrieval.stores import Results, SearchableStores
 from antiphon.tools.base import ToolResult
 from antiphon.tools.egress import EgressPolicy
 from antiphon.tools.file_search import search_files
 from antiphon.tools.mcp import MCPServer
-from antiphon.wire.hosted import FileSearchTool, McpTool, mcp_tools
+from antiphon.wire.hosted import FileSearchTool, McpTool, file_searches, mcp_tools
 from antiphon.wire.items import Item
 
 # Of a configured server, what a request says nothing about.
@@ -44,20 +46,27 @@ class Hosting:
             search=partial(self._search, owner),
         )
 
-    def check(self, tools: Iterable[dict[str, Any]]) -> None:
-        """See that each MCP server that a request names can be asked for.
+    async def check(self, owner: str, tools: Iterable[dict[str, Any]]) -> None:
+        """See that what a request's tools name is there, before anything begins.
 
         Raises:
-            InvalidRequest: a tool names none, or more than one.
-            EgressRefused: its URL leads where no request may.
+            InvalidRequest: an MCP tool names no server, or more than one; a filter or a ranking is none.
+            EgressRefused: a URL leads where no request may.
+            NotFound: a vector store is not there for this owner.
         """
-        for tool in mcp_tools(tools):
-            if tool.server_url is None:
-                self._configured(tool)
-            elif tool.connector_id is not None:
+        tools = [*tools]
+        for server in mcp_tools(tools):
+            if server.server_url is None:
+                self._configured(server)
+            elif server.connector_id is not None:
                 raise InvalidRequest("An MCP tool has a server_url or a connector_id, not both.", param="tools")
             else:
-                self._egress.check_url(tool.server_url)
+                self._egress.check_url(server.server_url)
+        for search in file_searches(tools):
+            compile_filter(search.filters)
+            ranking_options(search.ranking_options)
+            for vector_store_id in search.vector_store_ids:
+                await self._stores.require(owner, vector_store_id)
 
     # --- MCP servers -------------------------------------------------------------------------
 
@@ -110,7 +119,7 @@ class Hosting:
                 queries,
                 filters=tool.filters,
                 ranking=ranking_options(tool.ranking_options),
-                max_num_results=tool.max_num_results or DEFAULT_RESULTS,
+                max_num_results=tool.max_num_results,
             )
 
         return await search_files(find, tool, queries)
