@@ -7,12 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from antiphon.agent.machine import ToolCall
 from antiphon.events import ToolKind
 from antiphon.tools.base import ToolError, ToolResult, ToolServer
-from antiphon.wire.hosted import FileSearchTool, McpTool, imported, is_repeatable, mcp_tools, queries_of
+from antiphon.wire.hosted import FileSearchTool, McpTool, file_searches, imported, is_repeatable, mcp_tools, queries_of
 from antiphon.wire.items import PRIVATE, Item
 
 # Searches the stores that a request names, for all of these queries.
@@ -48,8 +46,7 @@ class HostedTools:
         self._connect = connect
         self._servers: dict[str, ToolServer] = {}
         self._search = search
-        searches = [msgspec.convert(tool, FileSearchTool) for tool in tools if tool["type"] == "file_search"]
-        self._searches = {tool.name: tool for tool in searches}
+        self._searches = {tool.name: tool for tool in file_searches(tools)}
         self._known = _known_sources(items)
 
     @property
@@ -80,6 +77,15 @@ class HostedTools:
                 policy = Policy(server.needs_approval(tool), is_repeatable(tool))
                 policies["mcp", server.server_label, tool["name"]] = policy
         return policies
+
+    def cited_files(self, items: Sequence[Item]) -> dict[str, str] | None:
+        """The files that the model may cite, with their names: those that searches among the items found.
+
+        None where the request has no file search.
+        """
+        if not self._searches:
+            return None
+        return {file["file_id"]: file["filename"] for item in items for file in _found(item)}
 
     async def run(self, call: ToolCall) -> ToolResult:
         """Run a call.
@@ -113,6 +119,15 @@ class HostedTools:
         for outcome in await asyncio.gather(*(each.close() for each in servers), return_exceptions=True):
             if isinstance(outcome, Exception):
                 _log.warning("A tool server could not be closed: %s", outcome)
+
+
+def _found(item: Item) -> list[dict[str, Any]]:
+    """What a search found, as far as its item still says so."""
+    if item.get("type") != "file_search_call":
+        return []
+    kept = item.get(PRIVATE)
+    results = (kept.get("results") if isinstance(kept, dict) else None) or item.get("results") or []
+    return [file for file in results if isinstance(file, dict) and file.get("file_id") and file.get("filename")]
 
 
 def _known_sources(items: Sequence[Item]) -> dict[str, str]:

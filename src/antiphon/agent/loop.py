@@ -255,7 +255,7 @@ class Loop:
         async with aclosing(self._answer(provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
-                yield [*treated(batch)]
+                yield treated(batch)
 
     def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         request = call.request

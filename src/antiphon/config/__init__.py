@@ -4,24 +4,28 @@ from antiphon.config.loading import hash_key, load_dialects, load_settings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
+    FileSettings,
     LimitSettings,
     ModelRoute,
     OwnerSettings,
     Profile,
     ReasoningEvents,
     Repair,
+    RetrievalSettings,
     Settings,
     UnsupportedTools,
     UpstreamSettings,
 )
 
 __all__ = [
+    "FileSettings",
     "LimitSettings",
     "ModelRoute",
     "OwnerSettings",
     "Profile",
     "ReasoningEvents",
     "Repair",
+    "RetrievalSettings",
     "Route",
     "ScrubSettings",
     "Settings",

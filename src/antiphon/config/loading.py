@@ -23,9 +23,11 @@ from antiphon.config.presets import presets
 from antiphon.config.scrub import check_scrub
 from antiphon.config.settings import (
     SECRET,
+    FileSettings,
     LimitSettings,
     ModelRoute,
     OwnerSettings,
+    RetrievalSettings,
     Settings,
     UpstreamSettings,
 )
@@ -42,9 +44,16 @@ MIN_SEAL_KEY_LENGTH = 32
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub")
+_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub", "files", "retrieval")
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
+
+# Tables that hold settings and nothing else.
+_SETTINGS_TABLES: dict[str, type[msgspec.Struct]] = {
+    "limits": LimitSettings,
+    "files": FileSettings,
+    "retrieval": RetrievalSettings,
+}
 
 _SCALARS = (
     *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
@@ -95,6 +104,13 @@ _ALLOWED = {
     "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
+    "url": "a URL such as s3://bucket/prefix",
+    "max_file_bytes": _A_COUNT,
+    "max_total_bytes": _A_COUNT,
+    "embeddings": "the name of a model, such as upstream/model",
+    "dimensions": _A_COUNT,
+    "max_concurrent_files": _A_COUNT,
+    "file_timeout_s": _SECONDS,
 }
 
 
@@ -167,7 +183,10 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         upstreams=upstreams,
         dialects=dialects,
         models=_models(toml.table("models"), upstreams),
-        limits=_build(LimitSettings, toml.table("limits").given(LimitSettings.__struct_fields__)),
+        **{
+            name: _build(struct, toml.table(name).given(struct.__struct_fields__))
+            for name, struct in _SETTINGS_TABLES.items()
+        },
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
         owners=_owners(toml.table("owners")),
         seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),

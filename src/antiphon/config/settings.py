@@ -87,6 +87,26 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: Count = DEFAULT_MAX_EVENT_BYTES
 
 
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the bytes of files are kept, and how many. ``url`` None is the data directory.
+
+    ``max_total_bytes`` is for all files of one owner together.
+    """
+
+    url: NotEmpty | None = None
+    max_file_bytes: Count = 512 * 1024 * 1024
+    max_total_bytes: Count = 100 * 1024**3
+
+
+class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How files are indexed. ``embeddings`` is the model that makes vectors; None searches by words alone."""
+
+    embeddings: NotEmpty | None = None
+    dimensions: Count | None = None
+    max_concurrent_files: Count = 4
+    file_timeout_s: Seconds = 120.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
@@ -118,6 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[str, OwnerSettings] = {}
     seal_keys: tuple[str, ...] = ()
     limits: LimitSettings = LimitSettings()
+    files: FileSettings = FileSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     scrub: ScrubSettings = ScrubSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

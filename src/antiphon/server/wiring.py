@@ -30,6 +30,8 @@ from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
+from antiphon.server.filing import open_filing
+from antiphon.server.hosting import Hosting
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.openapi import OpenApi
@@ -38,6 +40,7 @@ from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
+from antiphon.tools.egress import EgressPolicy
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # Of so many models it is remembered how they differ.
@@ -72,6 +75,8 @@ async def open_app(
         providers = _providers(settings, transport, dialects)
         resolve = _resolver(settings, providers)
         metrics = Metrics()
+        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
+        hosting = Hosting(settings.mcp_servers, filing.stores, egress=EgressPolicy(settings.egress.allow))
         runner = Runner(
             store=store,
             resolve=resolve,
@@ -82,6 +87,7 @@ async def open_app(
             max_background_runs=settings.limits.max_background_runs,
             on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
+            host=hosting.tools,
         )
         stack.push_async_callback(runner.close)
         runner.begin_recovery()
@@ -94,9 +100,10 @@ async def open_app(
         )
         repair_of = partial(_repair, settings, dialects)
         routes = [
-            *_response_routes(settings, runner, store, clock, ids),
+            *_response_routes(settings, runner, store, hosting, clock, ids),
             *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
             *StoredChats(store).routes(),
+            *filing.routes,
             *_models(settings, providers, resolve, recording, clock).routes(),
             *metrics.routes(),
         ]
@@ -117,7 +124,9 @@ async def open_app(
 # --- what answers over HTTP ------------------------------------------------------------------
 
 
-def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clock: Clock, ids: Ids) -> list[Route]:
+def _response_routes(
+    settings: Settings, runner: Runner, store: SqliteStore, hosting: Hosting, clock: Clock, ids: Ids
+) -> list[Route]:
     """Responses and what belongs to them: whatever takes items, and shows them in the profile of their owner."""
     forward_auth, profiles = settings.forward_auth, _profiles(settings, ids)
     responses = Responses(
@@ -126,6 +135,7 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
         forward_auth=forward_auth,
         profiles=profiles,
         unsupported_tools=settings.unsupported_tools,
+        hosting=hosting,
     )
     return [
         *responses.routes(),

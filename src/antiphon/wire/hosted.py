@@ -13,13 +13,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from antiphon.wire.refusals import refusal
+
 NonEmpty = Annotated[str, Meta(min_length=1)]
 
 # Members of a tool that are for the server it names, and for no journal, no client and no log.
 _SECRETS = ("authorization", "headers")
 
 DEFAULT_FILE_SEARCH_NAME = "file_search"
+DEFAULT_RESULTS = 10
 MAX_RESULTS = 50
+MAX_LABEL_LENGTH = 64
 
 
 class ToolFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +49,7 @@ class ApprovalFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class McpTool(Struct, kw_only=True):
     """The tools of an MCP server, named by its URL or by what the configuration calls it."""
 
-    server_label: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+    server_label: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=MAX_LABEL_LENGTH)]
     server_url: NonEmpty | None = None
     connector_id: NonEmpty | None = None
     server_description: str | None = None
@@ -83,7 +87,7 @@ class FileSearchTool(Struct, kw_only=True):
     """A search in vector stores. ``name`` is how the model knows it: an extension of ours."""
 
     vector_store_ids: Annotated[list[NonEmpty], Meta(min_length=1)]
-    max_num_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None = None
+    max_num_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = DEFAULT_RESULTS
     ranking_options: dict[str, Any] | None = None
     filters: dict[str, Any] | None = None
     name: NonEmpty = DEFAULT_FILE_SEARCH_NAME
@@ -99,9 +103,26 @@ class Imported(NamedTuple):
     tools: list[dict[str, Any]]
 
 
+def mcp_tool(described: dict[str, Any]) -> McpTool:
+    """An MCP server as a request describes it.
+
+    Raises:
+        InvalidRequest: that is not how the API describes one.
+    """
+    try:
+        return msgspec.convert(described, McpTool)
+    except msgspec.ValidationError as error:
+        raise refusal(error, described) from None
+
+
 def mcp_tools(tools: Iterable[dict[str, Any]]) -> list[McpTool]:
     """The MCP servers among a request's tools, which were checked."""
     return [msgspec.convert(tool, McpTool) for tool in tools if tool["type"] == "mcp"]
+
+
+def file_searches(tools: Iterable[dict[str, Any]]) -> list[FileSearchTool]:
+    """The file searches among a request's tools, which were checked."""
+    return [msgspec.convert(tool, FileSearchTool) for tool in tools if tool["type"] == "file_search"]
 
 
 def imported(tools: Iterable[dict[str, Any]], items: Sequence[dict[str, Any]]) -> Iterator[Imported]:
