@@ -81,6 +81,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: Count = 128
     max_attempts: Count = 1
     max_format_retries: Annotated[int, Meta(ge=0)] = 1
+    max_repeats: Count | None = None
+    retry_wait_s: Seconds = 1.0
+    max_retry_wait_s: Seconds = 60.0
     timeout_s: Seconds = 3600.0
     max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024

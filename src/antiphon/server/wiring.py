@@ -297,6 +297,9 @@ def _limits(settings: Settings) -> Limits:
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
         max_format_retries=limits.max_format_retries,
+        max_repeats=limits.max_repeats,
+        retry_wait_s=limits.retry_wait_s,
+        max_retry_wait_s=limits.max_retry_wait_s,
         timeout_s=limits.timeout_s,
     )
 
