@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from antiphon.agent.result import RunResult, RunStream
     from antiphon.agent.steps import Step
     from antiphon.errors import RunFailed
-    from antiphon.tools.function import FunctionTool, ToolContext, ToolError, tool
+    from antiphon.tools.base import ToolError
+    from antiphon.tools.function import FunctionTool, ToolContext, tool
 
 __version__ = "0.1.0"
 
@@ -40,7 +41,7 @@ _HOMES = {
     "RunStream": "agent.result",
     "Step": "agent.steps",
     "ToolContext": "tools.function",
-    "ToolError": "tools.function",
+    "ToolError": "tools.base",
     "file": "agent.parts",
     "image": "agent.parts",
     "tool": "tools.function",

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any, Generic, Self
 
+from antiphon.agent.acting import Decision, Tool
 from antiphon.agent.journal import Journal
-from antiphon.agent.loop import Decision, Loop, Target, Tool
+from antiphon.agent.loop import Loop, Target
 from antiphon.agent.machine import Limits, ToolCall, ToolPolicy
 from antiphon.agent.models import Given, Upstream
 from antiphon.agent.output import OutputType
@@ -20,7 +21,8 @@ from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
 from antiphon.providers.base import Provider
-from antiphon.tools.function import FunctionTool, ToolContext, ToolError, tool
+from antiphon.tools.base import ToolError
+from antiphon.tools.function import FunctionTool, ToolContext, tool
 from antiphon.wire.items import check_outputs, checked_item
 from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
 

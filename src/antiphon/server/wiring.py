@@ -9,7 +9,8 @@ from functools import lru_cache, partial
 import msgspec
 from starlette.routing import Route
 
-from antiphon.agent.loop import Target, Tool
+from antiphon.agent.acting import Tool
+from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read

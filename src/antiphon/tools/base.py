@@ -1,4 +1,4 @@
-"""What a tool gives, and the servers that hold tools of somebody else."""
+"""What a tool gives, and how it fails: shared by functions, MCP servers and the searches of the server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ class ToolError(Exception):
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a call gave.
 
-    ``output`` is what the model is told, and what the item shows. ``content`` is the same as parts (``input_text``,
-    ``input_image`` and so on), where it is more than text; the model then gets these. ``results`` are structured:
-    OpenAI's result objects of a file search, the structured content of an MCP tool.
+    ``output`` is what the model is told and what the call's item shows. ``content`` says the same in parts
+    (``input_text``, ``input_image`` …), where it is more than text. ``results`` are what was found, as data.
     """
 
     output: str
@@ -24,36 +23,30 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     results: list[dict[str, Any]] = []
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool of a server, as an ``mcp_list_tools`` item shows it."""
-
-    name: str
-    description: str | None
-    input_schema: dict[str, Any]
-    annotations: dict[str, Any] | None
-
-
 class ToolServer(Protocol):
-    """Tools of somebody else, known by a label: an MCP server."""
+    """Tools of somebody else, under one name: an MCP server."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """The name that its tools are known by."""
+        ...
 
     async def list_tools(self) -> list[dict[str, Any]]:
-        """What it offers, in the shape of `Listed`.
+        """Its tools, with ``name``, ``description``, ``input_schema`` and ``annotations`` each.
 
         Raises:
-            ToolServerError: it cannot be reached, or says no; in its own words.
+            ToolServerError: it cannot be reached, or does not say.
         """
         ...
 
-    async def call(self, name: str, arguments: str, *, idempotency_key: str, timeout_s: float) -> ToolResult:
-        """Run one of its tools. ``arguments`` is JSON.
+    async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
+        """Run a tool; ``arguments`` is JSON text, as the model wrote it.
 
         Raises:
-            ToolError: the model is told these words.
+            ToolError: the tool failed, or could not be run; the model is told.
         """
         ...
 
     async def close(self) -> None:
-        """End what is open; it opens again when it is used again."""
+        """End its sessions. Closing twice is harmless."""
         ...

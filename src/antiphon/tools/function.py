@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_origin
 import msgspec
 
 from antiphon.errors import UsageError
-from antiphon.tools.base import ToolError as ToolError
+from antiphon.tools.base import ToolError
 from antiphon.tools.docstrings import parse_docstring
 from antiphon.tools.schemas import BadSchema, convert, json_schema, to_text, validator
 
