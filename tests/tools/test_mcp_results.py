@@ -1,4 +1,4 @@
-"""What an MCP tool gave, as a model can be sent it; and what filters say of a tool."""
+"""What an MCP tool gave, as a model can be sent it; and what is said of a server."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import InvalidRequest
+from antiphon.errors import UsageError
 from antiphon.tools.base import ToolError, ToolResult
-from antiphon.tools.mcp import Permissions, results
+from antiphon.tools.mcp import MCPServer, results
 from antiphon.tools.mcp.results import cut, to_result
 
 
@@ -82,63 +82,50 @@ def test_a_failure_without_words_has_some() -> None:
         to_result({"content": [], "isError": True})
 
 
-# --- permissions -----------------------------------------------------------------------------
-
-READS = {"readOnlyHint": True}
+# --- what is said of a server ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("allowed", "name", "annotations", "may"),
+    ("where", "label"),
     [
-        (None, "a", None, True),
-        (["a"], "a", None, True),
-        (["a"], "b", READS, False),
-        ([], "a", None, False),
-        ({"tool_names": ["a"]}, "b", None, False),
-        ({"read_only": True}, "a", READS, True),
-        ({"read_only": True}, "a", {"readOnlyHint": False}, False),
-        ({"read_only": True}, "a", None, False),
-        ({"read_only": True, "tool_names": ["a"]}, "b", READS, False),
+        ({"url": "https://user:pass@mcp.example.com:8443/mcp"}, "mcp_example_com"),
+        ({"url": "http://127.0.0.1/mcp"}, "mcp_127_0_0_1"),
+        ({"command": "/usr/bin/my-server"}, "my-server"),
+        ({"command": "npx", "args": ["-y", "@scope/server-files", "/srv"]}, "server-files"),
+        ({"command": "python", "args": ["tools/lab.py"], "name": "other"}, "other"),
     ],
 )
-def test_what_may_be_called(allowed: Any, name: str, annotations: Any, may: bool) -> None:
-    assert Permissions(allowed).allows(name, annotations) is may
+def test_a_server_has_a_label_that_the_api_takes(where: dict[str, Any], label: str) -> None:
+    assert MCPServer(**where).label == label
+
+
+def test_what_is_shown_of_a_server_holds_no_secret() -> None:
+    server = MCPServer(
+        url="https://user:pass@h.example/s/key?k=secret", headers={"x": "secret"}, authorization="secret"
+    )
+    assert repr(server) == "<MCP server h_example: https://h.example>"
+
+
+def test_filters_decide_as_in_the_api() -> None:
+    server = MCPServer(
+        url="http://h", allowed_tools={"tool_names": ["a", "b"]}, require_approval={"never": {"read_only": True}}
+    )
+    server.remember([{"name": "a", "annotations": {"readOnlyHint": True}}, {"name": "b", "annotations": None}])
+    assert (server.needs_approval("a"), server.needs_approval("b")) == (False, True)
+    assert (server.may_repeat("a"), server.may_repeat("b"), server.may_repeat("c")) == (True, False, False)
 
 
 @pytest.mark.parametrize(
-    ("approval", "name", "annotations", "needed"),
+    "options",
     [
-        (None, "a", READS, True),
-        ("always", "a", READS, True),
-        ("never", "a", None, False),
-        ({"never": {"tool_names": ["a"]}}, "a", None, False),
-        ({"never": {"tool_names": ["a"]}}, "b", None, True),
-        ({"never": {"read_only": True}}, "a", READS, False),
-        ({"never": {"read_only": True}}, "a", None, True),
-        ({"always": {"tool_names": ["a"]}, "never": {"read_only": True}}, "a", READS, True),
-        ({"always": {"tool_names": ["a"]}, "never": {"read_only": True}}, "b", READS, False),
-        ({"always": None, "never": ["a"]}, "a", None, False),
-        ({}, "a", None, True),
+        {},
+        {"url": "http://h", "command": "x"},
+        {"url": "http://h", "name": "a b"},
+        {"url": "http://h", "allowed_tools": "a"},
+        {"url": "http://h", "allowed_tools": {"names": ["a"]}},
+        {"url": "http://h", "require_approval": "sometimes"},
     ],
 )
-def test_what_needs_approval(approval: Any, name: str, annotations: Any, needed: bool) -> None:
-    assert Permissions(None, approval).needs_approval(name, annotations) is needed
-
-
-@pytest.mark.parametrize(
-    ("allowed", "approval", "param"),
-    [
-        ("a", "always", "allowed_tools"),
-        ({"names": ["a"]}, "always", "allowed_tools"),
-        ({"tool_names": "a"}, "always", "allowed_tools"),
-        ([1], "always", "allowed_tools"),
-        ({"read_only": "yes"}, "always", "allowed_tools"),
-        (None, "sometimes", "require_approval"),
-        (None, {"often": {}}, "require_approval"),
-        (None, {"never": 1}, "require_approval.never"),
-    ],
-)
-def test_a_filter_of_another_shape_is_refused(allowed: Any, approval: Any, param: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        Permissions(allowed, approval)
-    assert refused.value.param == param
+def test_options_of_another_shape_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        MCPServer(**options)

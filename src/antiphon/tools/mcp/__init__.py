@@ -1,6 +1,5 @@
 """The Model Context Protocol, from the side of who uses the tools."""
 
-from antiphon.tools.mcp.permissions import Permissions
 from antiphon.tools.mcp.server import MCPServer
 
-__all__ = ["MCPServer", "Permissions"]
+__all__ = ["MCPServer"]
