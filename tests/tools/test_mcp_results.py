@@ -110,8 +110,9 @@ def test_filters_decide_as_in_the_api() -> None:
     server = MCPServer(
         url="http://h", allowed_tools={"tool_names": ["a", "b"]}, require_approval={"never": {"read_only": True}}
     )
-    server.remember([{"name": "a", "annotations": {"readOnlyHint": True}}, {"name": "b", "annotations": None}])
-    assert (server.needs_approval("a"), server.needs_approval("b")) == (False, True)
+    listed = [{"name": "a", "annotations": {"readOnlyHint": True}}, {"name": "b", "annotations": None}]
+    assert [server.tool.needs_approval(tool) for tool in listed] == [False, True]
+    server.remember([*listed, {"name": "c", "annotations": {"idempotentHint": True}}])
     assert (server.may_repeat("a"), server.may_repeat("b"), server.may_repeat("c")) == (True, False, False)
 
 
@@ -127,5 +128,5 @@ def test_filters_decide_as_in_the_api() -> None:
     ],
 )
 def test_options_of_another_shape_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError):  # or InvalidRequest, which is one
         MCPServer(**options)

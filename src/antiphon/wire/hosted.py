@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from antiphon.wire.refusals import refusal
+
 NonEmpty = Annotated[str, Meta(min_length=1)]
 
 # Members of a tool that are for the server it names, and for no journal, no client and no log.
@@ -20,6 +22,7 @@ _SECRETS = ("authorization", "headers")
 
 DEFAULT_FILE_SEARCH_NAME = "file_search"
 MAX_RESULTS = 50
+MAX_LABEL_LENGTH = 64
 
 
 class ToolFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +48,7 @@ class ApprovalFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class McpTool(Struct, kw_only=True):
     """The tools of an MCP server, named by its URL or by what the configuration calls it."""
 
-    server_label: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+    server_label: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=MAX_LABEL_LENGTH)]
     server_url: NonEmpty | None = None
     connector_id: NonEmpty | None = None
     server_description: str | None = None
@@ -97,6 +100,18 @@ class Imported(NamedTuple):
 
     server: McpTool
     tools: list[dict[str, Any]]
+
+
+def mcp_tool(described: dict[str, Any]) -> McpTool:
+    """An MCP server as a request describes it.
+
+    Raises:
+        InvalidRequest: that is not how the API describes one.
+    """
+    try:
+        return msgspec.convert(described, McpTool)
+    except msgspec.ValidationError as error:
+        raise refusal(error, described) from None
 
 
 def mcp_tools(tools: Iterable[dict[str, Any]]) -> list[McpTool]:

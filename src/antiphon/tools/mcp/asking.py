@@ -79,7 +79,7 @@ async def _unanswered(words: str, own: Exchange, session: Session, *, is_lost: b
 
 
 async def list_tools(client: ClientSession) -> list[dict[str, Any]]:
-    """All tools, page by page, in the shape of `antiphon.tools.base.Listed`; their schemas as they were sent."""
+    """All tools, page by page, as `ToolServer.list_tools` gives them; their schemas as they were sent."""
     tools: list[types.Tool] = []
     cursor, seen = None, set[str]()
     for _ in range(MAX_PAGES):

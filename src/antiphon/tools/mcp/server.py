@@ -18,7 +18,7 @@ from antiphon.tools.mcp.failures import Answered
 from antiphon.tools.mcp.link import UNKNOWN_OUTCOME, Link
 from antiphon.tools.mcp.results import MAX_TEXT_BYTES, to_result
 from antiphon.tools.schemas import BadSchema, validator
-from antiphon.wire.hosted import McpTool, is_repeatable
+from antiphon.wire.hosted import MAX_LABEL_LENGTH, McpTool, is_repeatable, mcp_tool
 
 if TYPE_CHECKING:
     from mcp.client.session import ClientSession
@@ -37,7 +37,8 @@ class MCPServer:
     whose own limit is longer. ``egress`` limits where ``url`` may lead; without it, anywhere.
 
     Raises:
-        UsageError: it is neither a URL nor a command, or both; or an option is of no shape that the API knows.
+        UsageError: it is neither a URL nor a command, or both.
+        InvalidRequest: ``allowed_tools`` or ``require_approval`` are of no shape that the API knows.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class MCPServer:
         if authorization:
             headers["authorization"] = f"Bearer {authorization}"
         self.label = name or _label(url, [command or "", *args])
+        self.tool: McpTool = mcp_tool(
+            {"server_label": self.label, "allowed_tools": allowed_tools, "require_approval": require_approval}
+        )
         self.timeout_s = timeout_s
         self._max_result_bytes = max_result_bytes
-        self._wanted = _wanted(self.label, allowed_tools, require_approval)
         self._tools: dict[str, dict[str, Any]] | None = None
         self._link = Link(
             self.label,
@@ -100,18 +103,14 @@ class MCPServer:
 
     def remember(self, tools: Iterable[Mapping[str, Any]]) -> None:
         """Take a listing that was made before, so that calls need none."""
-        self._tools = {tool["name"]: tool for tool in map(dict, tools) if self._wanted.offers(tool)}
-
-    def needs_approval(self, name: str) -> bool:
-        """Whether somebody must agree to a call of that tool."""
-        return self._wanted.needs_approval(self._tool(name))
+        self._tools = {tool["name"]: dict(tool) for tool in tools if self.tool.offers(dict(tool))}
 
     def may_repeat(self, name: str) -> bool:
         """Whether a call of that tool may be made again when nobody knows if it was made.
 
         True if the server says that the tool is read-only or idempotent; only known once it is listed.
         """
-        return is_repeatable(self._tool(name))
+        return is_repeatable((self._tools or {}).get(name, {}))
 
     async def call(
         self, name: str, arguments: str, *, idempotency_key: str, timeout_s: float = CALL_TIMEOUT_S
@@ -170,7 +169,7 @@ class MCPServer:
             raise ToolServerError(self.label, f"{self._link.where} did not list its tools: {error}") from error
         found: dict[str, dict[str, Any]] = {}
         for tool in tools:
-            if self._wanted.offers(tool):
+            if self.tool.offers(tool):
                 found.setdefault(tool["name"], tool)
         self._tools = found
         return found
@@ -182,26 +181,15 @@ class MCPServer:
             raise ToolError(f"The MCP server {self.label!r} has no tool {name!r}. It has: {known}.")
         return tools[name]
 
-    def _tool(self, name: str) -> dict[str, Any]:
-        return (self._tools or {}).get(name) or {"name": name}
-
-
-def _wanted(label: str, allowed_tools: Any, require_approval: Any) -> McpTool:
-    """What the API would be told of the server: it decides the same way."""
-    told = {"server_label": label, "allowed_tools": allowed_tools, "require_approval": require_approval}
-    try:
-        return msgspec.convert(told, McpTool)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"The MCP server {label!r} cannot be used so: {error}.") from error
-
 
 def _label(url: str | None, words: Sequence[str]) -> str:
-    """The host of a URL; of a command like ``uvx mcp-server-git`` what it runs."""
-    found = next((PurePath(word).stem for word in words[1:] if not word.startswith("-")), PurePath(words[0]).stem)
+    """The host of a URL; of a command like ``uvx mcp-server-git`` what it runs; as labels are written."""
     if url is not None:
-        found = urlsplit(url).hostname or ""
-    label = re.sub(r"[^A-Za-z0-9_-]", "_", found)[:60]
-    return label if label[:1].isalpha() else f"mcp_{label}"
+        name = urlsplit(url).hostname or "mcp"
+    else:
+        name = next((PurePath(word).stem for word in words[1:] if not word.startswith("-")), PurePath(words[0]).stem)
+    label = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:MAX_LABEL_LENGTH]
+    return label if label[:1].isalpha() else f"mcp_{label}"[:MAX_LABEL_LENGTH]
 
 
 def _values(tool: Mapping[str, Any], arguments: str) -> dict[str, Any]:
