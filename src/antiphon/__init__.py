@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from antiphon.errors import RunFailed
     from antiphon.tools.base import ToolError
     from antiphon.tools.function import FunctionTool, ToolContext, tool
+    from antiphon.tools.mcp.server import MCPServer
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "Agent",
     "FunctionTool",
     "Limits",
+    "MCPServer",
     "RunFailed",
     "RunResult",
     "RunStream",
@@ -36,6 +38,7 @@ _HOMES = {
     "Agent": "agent.agent",
     "FunctionTool": "tools.function",
     "Limits": "agent.machine",
+    "MCPServer": "tools.mcp.server",
     "RunFailed": "errors",
     "RunResult": "agent.result",
     "RunStream": "agent.result",
