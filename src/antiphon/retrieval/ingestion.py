@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 
@@ -29,10 +30,24 @@ from antiphon.retrieval.reading import Reader, Reading
 from antiphon.store.base import Store
 from antiphon.store.blobs import Blobs
 from antiphon.store.vector_stores import IngestionJob
-from antiphon.wire.vector_stores import Chunking, ContextualChunking, ErrorCode, FileError, StaticChunking
+from antiphon.wire.vector_stores import (
+    AutoChunking,
+    Chunking,
+    ContextualChunking,
+    ErrorCode,
+    FileError,
+    StaticChunking,
+    sizes_of,
+)
 
 # Of a file over which the process died so often, that it is taken for the reason.
 MAX_ATTEMPTS = 3
+
+_STRATEGIES: dict[type[Chunking], Literal["auto", "static", "contextual"]] = {
+    AutoChunking: "auto",
+    StaticChunking: "static",
+    ContextualChunking: "contextual",
+}
 
 # How long an upstream that is busy or away is waited for, before each further try.
 _RETRY_AFTER_S = (1.0, 5.0, 20.0, 60.0)
@@ -166,12 +181,12 @@ class Ingestion:
 
 def strategy_of(chunking: Chunking) -> ChunkingStrategy:
     """How a text is to be cut, as a request says it."""
-    if isinstance(chunking, StaticChunking):
-        sizes = chunking.static
-        return ChunkingStrategy(
-            type="static", max_tokens=sizes.max_chunk_size_tokens, overlap_tokens=sizes.chunk_overlap_tokens
-        )
-    return ChunkingStrategy(type="contextual" if isinstance(chunking, ContextualChunking) else "auto")
+    sizes = sizes_of(chunking)
+    return ChunkingStrategy(
+        type=_STRATEGIES[type(chunking)],
+        max_tokens=sizes.max_chunk_size_tokens,
+        overlap_tokens=sizes.chunk_overlap_tokens,
+    )
 
 
 def failure(error: AntiphonError) -> FileError:
