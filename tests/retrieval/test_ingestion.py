@@ -117,11 +117,6 @@ class House:
     async def file(self, file_id: str) -> VectorStoreFile:
         return await self.store.vector_stores.file("ada", "vs", file_id)
 
-    async def settled(self) -> None:
-        """Nothing is to be done any more."""
-        while (await self.store.vector_stores.get("ada", "vs")).file_counts.in_progress:
-            await asyncio.sleep(0)
-
     async def indexed(self) -> set[str]:
         """The files that the index itself has, of those that there ever are."""
         async with self.indexes.lease("vs") as index:
@@ -154,7 +149,7 @@ def test_files_are_indexed_and_found(tmp_path: Path) -> None:
         house.ingestion.start()
         await house.make(a="green tea\nblack tea", b="coffee")
         house.ingestion.wake()
-        await house.settled()
+        await house.ingestion.idle()
         assert (await house.file("a")).status == "completed"
         assert (await house.file("a")).usage_bytes == len("green teablack tea") + 2 * 2 * 4
         assert await house.stores.text_of("ada", "vs", "b") == "coffee"
@@ -169,7 +164,7 @@ def test_each_failure_stands_at_its_file(tmp_path: Path) -> None:
         await house.make(a="good", b="bad", c="bug", d="good")
         await house.blobs.delete("blob_d")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         assert [(await house.file(each)).status for each in "abcd"] == ["completed", "failed", "failed", "failed"]
         errors = [(await house.file(each)).last_error for each in "bcd"]
         assert [(error.code, error.message) for error in errors if error] == [
@@ -190,14 +185,14 @@ def test_an_upstream_that_is_busy_is_asked_again_and_one_that_refuses_is_not(tmp
     async def recovers(house: House) -> None:
         await house.make(a="tea")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         assert (await house.file("a")).status == "completed"
         assert house.slept == [7.0, 7.0]
 
     async def fails(house: House) -> None:
         await house.make(a="tea")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         error = (await house.file("a")).last_error
         assert error is not None
         assert error.message.startswith("Embedding the file failed: ")
@@ -211,13 +206,13 @@ def test_an_upstream_that_is_busy_is_asked_again_and_one_that_refuses_is_not(tmp
 
 def test_no_more_files_are_read_at_once_than_may_be(tmp_path: Path) -> None:
     async def test(house: House) -> None:
-        await house.make(**{name: "tea" for name in "abcdefgh"})
+        await house.make(**dict.fromkeys("abcdefgh", "tea"))
         house.reader.gate.clear()
         house.ingestion.start()
         for _ in range(50):
             await asyncio.sleep(0.001)
         house.reader.gate.set()
-        await house.settled()
+        await house.ingestion.idle()
         assert house.reader.most_at_once == 3
         assert len(house.reader.read_files) == 8
 
@@ -228,7 +223,7 @@ def test_what_was_interrupted_is_done_after_a_restart_and_nothing_twice(tmp_path
     async def interrupted(house: House) -> None:
         await house.make(a="tea", b="coffee")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         await house.keep(c="milk")
         await house.store.vector_stores.attach("ada", "vs", [AttachFile(file_id="c")])
         house.reader.gate.clear()
@@ -240,7 +235,7 @@ def test_what_was_interrupted_is_done_after_a_restart_and_nothing_twice(tmp_path
         assert (await house.file("c")).status == "in_progress"
         await house.housekeeping.recover()
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         assert house.reader.read_files == ["c.txt"]
         assert await house.indexed() == {"a", "b", "c"}
 
@@ -255,7 +250,7 @@ def test_a_file_over_which_the_process_keeps_dying_is_given_up(tmp_path: Path) -
             await house.store.ingestion.claim(1)
             await house.store.ingestion.release()
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         error = (await house.file("a")).last_error
         assert error is not None
         assert "stopped 3 times" in error.message
@@ -270,7 +265,7 @@ def test_what_is_deleted_while_it_is_indexed_is_in_no_index(tmp_path: Path, what
         await house.make(b="coffee")
         await house.keep(a="tea")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         await rows.attach("ada", "vs", [AttachFile(file_id="a")], batch_id="batch")
         house.reader.gate.clear()
         house.reader.begun.clear()
@@ -285,8 +280,7 @@ def test_what_is_deleted_while_it_is_indexed_is_in_no_index(tmp_path: Path, what
         await deletions[what]()
         await (house.stores.drop("vs") if what == "store" else house.stores.follow())
         house.reader.gate.set()
-        while house.ingestion._running:
-            await asyncio.sleep(0)
+        await house.ingestion.idle()
         assert await house.indexed() == (set() if what == "store" else {"b"})
         assert await house.store.ingestion.changes() == []
 
@@ -297,7 +291,7 @@ def test_an_index_follows_deletions_and_attributes(tmp_path: Path) -> None:
     async def test(house: House) -> None:
         await house.make(a="tea", b="coffee")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         await house.store.vector_stores.detach("ada", "vs", "a")
         await house.store.vector_stores.set_attributes("ada", "vs", "b", {"hot": True})
         await house.stores.follow()
@@ -313,11 +307,10 @@ def test_a_deletion_that_a_crash_cut_off_is_finished_by_the_next_start(tmp_path:
     async def before(house: House) -> None:
         await house.make(a="tea", b="coffee")
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         await house.store.vector_stores.create("ada", "gone", CreateVectorStore(file_ids=["b"]))
         house.ingestion.wake()
-        while (await house.store.vector_stores.get("ada", "gone")).status == "in_progress":
-            await asyncio.sleep(0)
+        await house.ingestion.idle()
         await house.store.files.delete("ada", "a")  # and no index follows
         await house.store.vector_stores.delete("ada", "gone")
 
@@ -335,11 +328,9 @@ def test_what_has_expired_is_let_go_of(tmp_path: Path) -> None:
     async def test(house: House) -> None:
         await house.keep(a="tea")
         expires = StoreExpiration(anchor="last_active_at", days=1)
-        await house.store.vector_stores.create(
-            "ada", "vs", CreateVectorStore(file_ids=["a"], expires_after=expires)
-        )
+        await house.store.vector_stores.create("ada", "vs", CreateVectorStore(file_ids=["a"], expires_after=expires))
         house.ingestion.start()
-        await house.settled()
+        await house.ingestion.idle()
         house.clock.advance(DAY_S)
         with pytest.raises(InvalidRequest, match="has expired"):
             await house.stores.search("ada", ["vs"], "tea")

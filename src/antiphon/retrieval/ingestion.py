@@ -84,6 +84,7 @@ class Ingestion:
         self._limits = limits or IngestionLimits()
         self._sleep = sleep
         self._more = asyncio.Event()
+        self._idle = asyncio.Event()
         self._running: dict[asyncio.Task[None], IngestionJob] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -93,7 +94,12 @@ class Ingestion:
 
     def wake(self) -> None:
         """There is something to do."""
+        self._idle.clear()
         self._more.set()
+
+    async def idle(self) -> None:
+        """Wait until nothing is to be done."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Stop; what is not done is done after the next start."""
@@ -119,6 +125,8 @@ class Ingestion:
                 task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
                 self._running[task] = job
                 task.add_done_callback(self._done)
+            if not self._running and not self._more.is_set():
+                self._idle.set()
             await self._more.wait()
 
     def _done(self, task: asyncio.Task[None]) -> None:
