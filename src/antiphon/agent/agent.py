@@ -213,7 +213,9 @@ class Agent(Generic[T]):
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
         journal = Journal(None, "", started, input_items=items)
-        steps = Steps(journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps)
+        steps = Steps(
+            journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps, limits=self.limits
+        )
         said_so_far = [*past, *items]
 
         def result() -> RunResult[T] | None:

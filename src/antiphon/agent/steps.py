@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.agent.machine import Limits
+from antiphon.errors import UsageError
 from antiphon.events import RunEvent, ToolCallStarted, TurnFinished, Usage
 from antiphon.providers.base import ModelCall
 from antiphon.wire.hosted import DEFAULT_FILE_SEARCH_NAME, imported
@@ -69,11 +71,13 @@ class Steps:
         before_step: BeforeStep | None,
         stop_when: Sequence[StopCondition],
         deps: Any,
+        limits: Limits,
     ) -> None:
         self._events = events
         self._before_step = before_step
         self._stop_when = stop_when
         self.deps = deps
+        self._limits = limits
         self.error: Exception | None = None
         self.answer: str | None = None
         self.sub_runs: list[Any] = []
@@ -89,6 +93,8 @@ class Steps:
                 return None
             if self._before_step is not None and inspect.isawaitable(done := self._before_step(step)):
                 await done
+            if self._limits.max_cost_usd is not None and step.model not in self._limits.prices:
+                raise UsageError(f"max_cost_usd needs the price of {step.model!r}. Give it: Agent(prices={{...}}).")
         except Exception as error:
             self.error = error
             raise
