@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.config import (
+    FileSettings,
     LimitSettings,
     ModelRoute,
+    RetrievalSettings,
     Route,
     Settings,
     UpstreamSettings,
@@ -368,9 +370,10 @@ def test_a_seal_key_that_can_be_guessed_is_refused_without_being_shown(load: Loa
 def test_every_setting_is_documented_with_its_default() -> None:
     docs = DOCS.read_text("utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE))
-    for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings):
+    chapters = {"upstreams", "models", "limits", "dialects", "owners", "scrub", "files", "retrieval"}
+    for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings, FileSettings, RetrievalSettings):
         for field in msgspec.structs.fields(struct):
-            if struct is Settings and field.name in {"upstreams", "models", "limits", "dialects", "owners", "scrub"}:
+            if struct is Settings and field.name in chapters:
                 assert f"[{field.name}" in docs  # a chapter of its own
                 continue
             assert field.name in rows
