@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequest
+from antiphon.retrieval import chunking
 from antiphon.retrieval.chunking import (
     Chunk,
     ChunkingStrategy,
@@ -56,6 +57,17 @@ def test_neighbours_overlap() -> None:
     cut = chunks("A sentence of some words. " * 100, kind="text", strategy=SMALL)
     shared = [left.end - right.start for left, right in itertools.pairwise(cut)]
     assert min(shared) > 100
+
+
+def test_a_long_text_is_cut_as_its_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "A sentence of some words. " * 200 + "x" * 3000 + "\n\n" + " " * 2000 + "The end."
+    whole_at_once = chunks(text, kind="text", strategy=SMALL)
+    monkeypatch.setattr(chunking, "_SECTION_CHARS", 1500)
+    in_sections = chunks(text, kind="text", strategy=SMALL)
+    assert whole(in_sections) == whole(whole_at_once) == text
+    assert abs(len(in_sections) - len(whole_at_once)) < 5
+    apart = [left for left, right in itertools.pairwise(in_sections) if left.end <= right.start]
+    assert len(apart) <= len([left for left, right in itertools.pairwise(whole_at_once) if left.end <= right.start]) + 3
 
 
 def test_a_short_text_is_one_chunk() -> None:

@@ -28,6 +28,9 @@ _DENSE: dict[Kind, int] = {"code": 3, "csv": 3, "json": 3}
 # Formats whose text is, or has become, Markdown.
 _MARKDOWN: frozenset[Kind] = frozenset({"markdown", "html", "docx"})
 
+# The splitter's time grows with the square of a text without seams: 1 MB takes it 8 s, so it gets pieces of this size.
+_SECTION_CHARS = 100_000
+
 _HEADING = re.compile(r"^(?:(#{1,6}) +(.*\S)|(?:```|~~~).*)$", re.MULTILINE)
 _LONGEST_HEADING_CHARS = 120
 _BETWEEN = " > "
@@ -142,7 +145,14 @@ def _spans(text: str, kind: Kind, strategy: ChunkingStrategy) -> Iterator[tuple[
     splitter = (MarkdownSplitter if kind in _MARKDOWN else TextSplitter).from_callback(
         lambda piece: estimated_tokens(piece, kind), strategy.max_tokens, overlap=strategy.overlap_tokens, trim=False
     )
-    return ((start, start + len(piece)) for start, piece in splitter.chunk_indices(text))
+    begin = 0
+    while begin < len(text):
+        section = text[begin : begin + _SECTION_CHARS]
+        spans = [(begin + start, begin + start + len(piece)) for start, piece in splitter.chunk_indices(section)]
+        end = begin + len(section)
+        # The last chunk may have been cut by the section's end: it is cut again, with what follows.
+        begin = spans.pop()[0] if end < len(text) and len(spans) > 1 else end
+        yield from spans
 
 
 def _joined(text: str, spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
