@@ -213,3 +213,11 @@ def test_a_stream_without_async_says_what_to_do_in_a_running_loop() -> None:
 def test_limits_of_repeats_may_be_lifted() -> None:
     provider = ScriptedProvider(*turns(12, "{{}}"), text_turn("done", turn=12))
     assert Agent("m", provider=provider, tools=[look], limits=Limits()).run_sync("?").text == "done"
+
+
+def test_single_limits_may_be_others_than_the_defaults() -> None:
+    agent = Agent("m", provider=ScriptedProvider(), limits={"max_turns": 3})
+    assert (agent.limits.max_turns, agent.limits.max_repeats) == (3, 8)
+    for wrong in ({"max_turn": 3}, {"max_turns": "many"}):
+        with pytest.raises(UsageError, match="max_turn"):
+            Agent("m", provider=ScriptedProvider(), limits=wrong)
