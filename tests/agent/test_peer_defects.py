@@ -106,7 +106,7 @@ def test_f2_reasoning_is_closed_before_text_or_a_call_begins(after: dict[str, An
 
 
 def test_f3_late_pieces_of_a_call_are_kept_and_two_calls_at_one_index_stay_two() -> None:
-    """A piece for a call that counted as over was discarded, and a second id at the same index joined the first call."""
+    """A piece for a call that counted as over was lost, and a second id at the same index joined the first call."""
     interleaved = assembled(
         chunk(tool_calls=[piece(0, '{"a":', "c1", "f")]),
         chunk(tool_calls=[piece(1, '{"b":', "c2", "g")]),
