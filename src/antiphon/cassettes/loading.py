@@ -9,35 +9,24 @@ import threading
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
-from antiphon.cassettes.format import MAGIC, Interaction, Kind, RecordedRequest, decode_asked, decode_interaction
+from antiphon.cassettes.format import (
+    MAGIC,
+    UPSTREAM_TAG,
+    Asked,
+    Interaction,
+    Kind,
+    RecordedRequest,
+    decode_asked,
+    decode_interaction,
+)
 from antiphon.cassettes.importers import native
 from antiphon.cassettes.matching import request_of, tool_request
 from antiphon.cassettes.reading import read
 from antiphon.errors import CassetteCorrupt, CassetteError
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-
-
-class Interactions(Protocol):
-    """Interactions by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Interaction: ...
-
-    def asked(self, index: int) -> tuple[Kind, RecordedRequest | None]:
-        """The kind, and what was asked; see `matching.request_of`."""
-        ...
-
-    def kind(self, index: int) -> Kind:
-        """The kind alone."""
-        ...
-
-    def close(self) -> None:
-        """Give up the file."""
-        ...
 
 
 class Held:
@@ -61,6 +50,10 @@ class Held:
         """The kind alone."""
         return self._interactions[index].kind
 
+    def upstreams(self) -> list[str]:
+        """The upstreams that calls are tagged with, each once."""
+        return list(dict.fromkeys(each.tags[UPSTREAM_TAG] for each in self._interactions if UPSTREAM_TAG in each.tags))
+
     def close(self) -> None:
         """Nothing to give up."""
 
@@ -79,6 +72,7 @@ class Indexed:
         self._starts = array("Q")  # of lines
         self._kinds = bytearray()
         self._numbers = array("L")  # of the same lines, counted from 1, for messages
+        self._upstreams: dict[str, None] = {}
         self._lock = threading.Lock()
         self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         try:
@@ -100,14 +94,18 @@ class Indexed:
     def asked(self, index: int) -> tuple[Kind, RecordedRequest | None]:
         """The kind, and what was asked."""
         try:
-            kind, request, tool = decode_asked(self._line(index))
+            asked = decode_asked(self._line(index))
         except ValueError as error:
             raise self._unreadable(index, error) from error
-        return kind, request if tool is None else tool_request(tool)
+        return asked.kind, asked.request if asked.tool is None else tool_request(asked.tool)
 
     def kind(self, index: int) -> Kind:
         """The kind alone."""
         return _KINDS[self._kinds[index]]
+
+    def upstreams(self) -> list[str]:
+        """The upstreams that calls are tagged with, each once."""
+        return list(self._upstreams)
 
     def close(self) -> None:
         """Close the file."""
@@ -122,16 +120,31 @@ class Indexed:
         return CassetteCorrupt(f"{self._name}:{self._numbers[index]}: the interaction is unreadable: {error}")
 
     def _index(self) -> None:
-        for start, number, kind in native.decoded_lines(self._file, self._name, _kind):
+        for start, number, asked in native.decoded_lines(self._file, self._name, _checked):
             self._starts.append(start)
             self._numbers.append(number)
-            self._kinds.append(_KINDS.index(kind))
+            self._kinds.append(_KINDS.index(asked.kind))
+            if upstream := asked.tags.get(UPSTREAM_TAG):
+                self._upstreams[upstream] = None
 
 
-def _kind(line: bytes) -> Kind:
-    """The kind of a line that can be read."""
+def _checked(line: bytes) -> Asked:
+    """What was asked in a line that can be read."""
     line.decode()  # the decoder passes over strings of the response unseen
-    return decode_asked(line)[0]
+    return decode_asked(line)
+
+
+# Interactions by number.
+Interactions = Held | Indexed
+
+
+def first_url(interactions: Interactions) -> str | None:
+    """Where the first HTTP request went."""
+    for index in range(len(interactions)):
+        kind, request = interactions.asked(index)
+        if kind == "http" and request is not None:
+            return request.url
+    return None
 
 
 def load(path: str | Path) -> Interactions:

@@ -213,14 +213,6 @@ class Lookup:
         self._scan_rest()
         return sorted({" ".join(each) for each in self._families})
 
-    def first_url(self) -> str | None:
-        """Where the first HTTP request went."""
-        for index in range(len(self._all)):
-            kind, request = self._all.asked(index)
-            if kind == "http" and request is not None:
-                return request.url
-        return None
-
     # --- looking ahead -----------------------------------------------------------------------
 
     def _scan(self) -> bytes:

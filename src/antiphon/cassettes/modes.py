@@ -34,5 +34,6 @@ class Auto:
             return await self._recorder.connect(request)
 
     async def close(self) -> None:
-        """Close the recorder, and with it the live transport."""
+        """Close the file, the recorder, and with it the live transport."""
+        await self._player.close()
         await self._recorder.close()

@@ -21,7 +21,7 @@ from antiphon.cassettes.format import (
     RecordedResponse,
     ToolCall,
 )
-from antiphon.cassettes.loading import Held, Indexed, Interactions
+from antiphon.cassettes.loading import Held, Interactions, first_url
 from antiphon.cassettes.lookup import Alike, Ambiguous, Lookup
 from antiphon.cassettes.matching import Difference, differences, family, tool_request
 from antiphon.cassettes.scrubbing import Scrubber
@@ -39,7 +39,8 @@ from antiphon.errors import (
 from antiphon.events import ErrorInfo
 from antiphon.transport import HttpRequest, HttpResponse, WebSocket
 
-OnDifference = Callable[[Interaction, list[Difference]], None]
+# Told the number of an interaction.
+OnDifference = Callable[[int, list[Difference]], None]
 
 # How answers are found; a function says whether a recorded request and one that was sent are alike.
 Match = Literal["body", "order", "strict"] | Alike
@@ -64,7 +65,7 @@ class Player:
 
     def __init__(
         self,
-        interactions: Iterable[Interaction] | Held | Indexed,
+        interactions: Iterable[Interaction] | Interactions,
         *,
         match: Match = "body",
         volatile: Iterable[str] = (),
@@ -76,9 +77,9 @@ class Player:
         name: str = "the recording",
         remedy: str = "antiphon serve --upstream {upstream} --record {file}",
     ) -> None:
-        self._all: Interactions = interactions if isinstance(interactions, Held | Indexed) else Held(interactions)
+        self._all: Interactions = interactions if isinstance(interactions, Interactions) else Held(interactions)
         self._lookup = Lookup(self._all, volatile=Volatile(volatile))
-        self._sockets = SocketPlayer(_sockets(self._all), speed=speed, name=name)
+        self._sockets = SocketPlayer(self._all, speed=speed, name=name)
         self._scrub = scrub or Scrubber()
         self._on_difference = on_difference
         self._chunk_delay_s = chunk_delay_s
@@ -92,8 +93,16 @@ class Player:
     @property
     def unplayed(self) -> list[Interaction]:
         """The interactions that nothing has asked for yet."""
+        return [self._all[index] for index in self.unplayed_numbers()]
+
+    def unplayed_numbers(self) -> list[int]:
+        """The numbers of those interactions, in order."""
         with self._lock:
-            return [self._all[index] for index in self._lookup.waiting()] + self._sockets.unplayed
+            return sorted([*self._lookup.waiting(), *self._sockets.waiting])
+
+    def interaction(self, number: int) -> Interaction:
+        """The interaction of that number, played or not."""
+        return self._all[number]
 
     def take(self, request: HttpRequest) -> PlayedResponse:
         """The recorded answer to a request, for clients that do not await; see `send`.
@@ -170,7 +179,7 @@ class Player:
             interaction = self._lookup.give(index)
         recorded = interaction.request
         if self._match == "order" and self._on_difference and recorded and (found := differences(recorded, request)):
-            self._on_difference(interaction, found)
+            self._on_difference(index, found)
         return interaction
 
     def _find(self, request: HttpRequest) -> int | None:
@@ -229,7 +238,7 @@ class Player:
 
     def _advice(self) -> str:
         """The command that would fix it."""
-        url = self._lookup.first_url()
+        url = first_url(self._all)
         upstream = base_url(url) if url else "URL"
         target = self._name if self._name.endswith(".jsonl") else f"{self._name}.jsonl"
         return f"To record it: {self._remedy.replace('{upstream}', upstream).replace('{file}', target)}"
@@ -384,11 +393,6 @@ _FAILURES: dict[str, type[TransportError]] = {each.code: each for each in (Conne
 
 def _failure(error: ErrorInfo) -> TransportError:
     return _FAILURES.get(error.code, ConnectionLost)(f"The recording ends here: {error.message}")
-
-
-def _sockets(interactions: Interactions) -> list[Interaction]:
-    numbers = range(len(interactions))
-    return [interactions[index] for index in numbers if interactions.kind(index) == "websocket"]
 
 
 def _scrubbed(request: HttpRequest, scrub: Callable[[Interaction], Interaction]) -> HttpRequest:

@@ -93,9 +93,9 @@ async def _run_child(
         finally:
             server.should_exit = True
             await serving
-    for line in opened.report():
+    for line in opened.report:
         tell(line)
-    return code, opened.unplayed()
+    return code, opened.unplayed
 
 
 async def _child(command: Sequence[str], env: Mapping[str, str]) -> int:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, read
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, load
+from antiphon.cassettes.loading import Held, Interactions, first_url
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import RandomIds, SystemClock
@@ -48,11 +49,12 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(NamedTuple):
-    """A proxy; once it is closed, ``report`` gives what there is to say, ``unplayed`` what nobody asked for."""
+    """A proxy; once it is closed, ``report`` holds what there is to say, ``unplayed`` the numbers of what nobody asked
+    for."""
 
     proxy: Proxy
-    report: Callable[[], list[str]]
-    unplayed: Callable[[], list[int]]
+    report: list[str]
+    unplayed: list[int]
 
 
 @asynccontextmanager
@@ -64,55 +66,57 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        player, kept = _player(settings, say)
-        upstreams = Upstreams([*settings.upstreams, *recorded(kept)] if player else settings.upstreams)
+        kept = _kept(settings)
+        player = None if kept is None else _player(settings, kept, say)
+        upstreams = Upstreams([*settings.upstreams, *(() if kept is None else recorded(kept.upstreams()))])
         transport: SocketTransport
-        report: Callable[[], list[str]] = list
         if settings.mode == "replay":
             assert player is not None
-            transport, report = player, lambda: _unplayed_lines(kept, _unplayed(player, kept))
+            transport = player
         else:
             # A subscription may say nothing for hours; how long to wait is the client's to decide.
             transport = HttpTransport(raw=True, read_timeout_s=None)
             if settings.mode != "live":
                 transport = _recording(settings, transport, upstreams, player, clock, say)
         stack.push_async_callback(transport.close)
-        proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
-        stack.push_async_callback(proxy.close)
-        yield Opened(proxy, report, lambda: _unplayed(player, kept) if player else [])
+        opened = Opened(Proxy(transport, upstreams, clock=clock, ids=RandomIds()), [], [])
+        if player is not None:
+            stack.callback(_look_back, player, settings, opened)
+        stack.push_async_callback(opened.proxy.close)
+        yield opened
 
 
-def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, list[Interaction]]:
-    """The player of the cassette, where one is to be replayed, and the interactions in it."""
+def _kept(settings: ProxySettings) -> Interactions | None:
+    """What the cassette holds, where it is to be replayed."""
     path = settings.cassette
     if settings.mode not in ("replay", "auto") or path is None:
-        return None, []
-    kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
+        return None
+    return Held(()) if settings.mode == "auto" and _is_missing(path) else load(path)
 
-    numbers = {id(each): index for index, each in enumerate(kept)}
+
+def _player(settings: ProxySettings, kept: Interactions, say: Say | None) -> Player:
     tell_line = say or _log.info
 
-    def tell(interaction: Interaction, differences: Sequence[object]) -> None:
+    def tell(number: int, differences: Sequence[object]) -> None:
         for difference in differences:
-            tell_line(f"replay: interaction {numbers[id(interaction)]}: {difference}")
+            tell_line(f"replay: interaction {number}: {difference}")
 
-    player = Player(
+    return Player(
         kept,
         match=settings.match,
         on_difference=tell,
         speed=settings.speed,
         joins=True,
         scrub=_scrubber(settings),
-        name=str(path),
+        name=str(settings.cassette),
         remedy=_remedy(settings, kept),
     )
-    return player, kept
 
 
-def _remedy(settings: ProxySettings, kept: Sequence[Interaction]) -> str:
+def _remedy(settings: ProxySettings, kept: Interactions) -> str:
     """The command that records what a replay misses."""
-    known = [*settings.upstreams, *(each for each in recorded(kept) if each.base_url != NOWHERE)]
-    urls = [urlsplit(each.request.url) for each in kept if each.request is not None]
+    known = [*settings.upstreams, *(each for each in recorded(kept.upstreams()) if each.base_url != NOWHERE)]
+    urls = [urlsplit(url) for url in filter(None, [first_url(kept)])]
     given = [str(each) for each in known] or [f"{url.scheme}://{url.netloc}" for url in urls[:1]] or ["URL"]
     return f"antiphon record --auto {' '.join(f'--upstream {each}' for each in given)} --cassette {{file}}"
 
@@ -150,13 +154,16 @@ def _is_missing(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
-def _unplayed(player: Player, kept: Sequence[Interaction]) -> list[int]:
-    left = {id(each) for each in player.unplayed}
-    return [index for index, each in enumerate(kept) if id(each) in left]
+def _look_back(player: Player, settings: ProxySettings, opened: Opened) -> None:
+    """Note what of the cassette was not played, as long as its file is open."""
+    opened.unplayed[:] = player.unplayed_numbers()
+    if settings.mode == "replay":
+        opened.report[:] = _unplayed_lines(player, opened.unplayed)
 
 
-def _unplayed_lines(kept: Sequence[Interaction], left: list[int]) -> list[str]:
-    lines = [f"replay: interaction {index} was never asked for: {_named(kept[index])}" for index in left[:_MAX_NAMED]]
+def _unplayed_lines(player: Player, left: list[int]) -> list[str]:
+    named = [(index, _named(player.interaction(index))) for index in left[:_MAX_NAMED]]
+    lines = [f"replay: interaction {index} was never asked for: {name}" for index, name in named]
     if len(left) > _MAX_NAMED:
         lines.append(f"replay: {len(left) - _MAX_NAMED} more were never asked for")
     return lines
@@ -188,7 +195,7 @@ async def _serve(settings: ProxySettings, say: Say, tell: Say) -> None:
         url = url_of(settings.host, sockets[0].getsockname()[1])
         server = Server(opened.proxy, lambda: say(f"Antiphon listens on {url} ({_described(settings)})"), relays=True)
         await server.serve(sockets)
-    for line in opened.report():
+    for line in opened.report:
         tell(line)
 
 
