@@ -312,6 +312,36 @@ def decode_asked(line: bytes) -> Asked:
     return Asked(found.kind, None if found.request is None else _request(found.request), found.tool, found.tags)
 
 
+class _AnswerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The rest of it."""
+
+    kind: Kind
+    fidelity: Fidelity
+    request: msgspec.Raw = _ABSENT
+    response: _ResponseLine | None = None
+    tool: ToolCall | None = None
+    websocket: msgspec.Raw = _ABSENT
+
+
+_ANSWERS = msgspec.json.Decoder(_AnswerLine)
+
+
+def decode_answer(line: bytes) -> Interaction:
+    """The interaction of a line without its request, its times and its tags: as much as it takes to play it.
+
+    Raises:
+        ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
+    """
+    found = _ANSWERS.decode(line)
+    return Interaction(
+        id="",
+        kind=found.kind,
+        fidelity=found.fidelity,
+        response=None if found.response is None else _response(found.response),
+        tool=found.tool,
+    )
+
+
 _NEEDED = {"http": ("response",), "tool": ("tool",), "websocket": ("request", "websocket")}
 
 
@@ -358,7 +388,9 @@ def _response(line: _ResponseLine) -> RecordedResponse:
     return RecordedResponse(
         status=line.status,
         headers=line.headers,
-        chunks=tuple([Chunk(delay_ms, _bytes(data)) for delay_ms, data in line.chunks]),
+        chunks=tuple(
+            [Chunk(delay_ms, data.encode() if type(data) is str else _bytes(data)) for delay_ms, data in line.chunks]
+        ),
         delay_ms=line.delay_ms,
         error=line.error,
         content_encoding=line.content_encoding,
