@@ -10,11 +10,7 @@ import msgspec
 
 from antiphon.cassettes.encodings import decoded_body
 from antiphon.cassettes.endpoints import base_url
-from antiphon.cassettes.format import (
-    Interaction,
-    RecordedRequest,
-    ToolCall,
-)
+from antiphon.cassettes.format import Interaction, Kind, RecordedRequest, ToolCall
 from antiphon.cassettes.loading import Held, Interactions, first_url
 from antiphon.cassettes.lookup import Alike, Ambiguous, Lookup
 from antiphon.cassettes.matching import Difference, differences, family, tool_request
@@ -91,6 +87,10 @@ class Player:
     def interaction(self, number: int) -> Interaction:
         """The interaction of that number, played or not."""
         return self._all[number]
+
+    def kind(self, number: int) -> Kind:
+        """The kind of the interaction of that number."""
+        return self._all.kind(number)
 
     def take(self, request: HttpRequest) -> PlayedResponse:
         """The recorded answer to a request, for clients that do not await; see `send`.

@@ -15,24 +15,34 @@ import msgspec
 
 from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, load
 from antiphon.cassettes.loading import Held, Interactions, first_url
-from antiphon.cassettes.modes import Auto
+from antiphon.cassettes.modes import Auto, Fork
 from antiphon.cassettes.refreshing import Refresh
+from antiphon.cassettes.writing import Writer
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import ScrubSettings
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, UsageError
 from antiphon.providers.http import HttpTransport
 from antiphon.server.proxy import Proxy
 from antiphon.server.serving import Server, listen, loop_factory
 from antiphon.server.upstreams import NOWHERE, Upstream, Upstreams, recorded
 from antiphon.transport import HttpRequest, SocketTransport
 
-Mode = Literal["record", "replay", "auto", "refresh", "live"]
+Mode = Literal["record", "replay", "auto", "refresh", "live", "fork"]
 _log = logging.getLogger("antiphon.proxy")
 
 Say = Callable[[str], None]
 
 # How many interactions that nobody asked for are named one by one.
 _MAX_NAMED = 10
+
+
+class ForkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run leaves its recording: after the first ``at`` interactions, which are written to ``into`` and followed
+    there by what is live. ``model`` is asked in the place of the recorded one."""
+
+    at: int
+    into: Path
+    model: str | None = None
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +56,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 0.0
     match: Literal["body", "order"] = "body"
     scrub: ScrubSettings = ScrubSettings()
+    fork: ForkSettings | None = None
 
 
 class Opened(NamedTuple):
@@ -89,9 +100,22 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
 def _kept(settings: ProxySettings) -> Interactions | None:
     """What the cassette holds, where it is to be replayed."""
     path = settings.cassette
-    if settings.mode not in ("replay", "auto") or path is None:
+    if settings.mode not in ("replay", "auto", "fork") or path is None:
         return None
+    if settings.fork is not None:
+        return _beginning(path, settings.fork.at)
     return Held(()) if settings.mode == "auto" and _is_missing(path) else load(path)
+
+
+def _beginning(path: Path, count: int) -> Interactions:
+    """The first interactions of a recording."""
+    kept = load(path)
+    try:
+        if count > len(kept):
+            raise UsageError(f"{path} holds {len(kept)} interactions; it cannot be forked after {count}.")
+        return Held([kept[index] for index in range(count)])
+    finally:
+        kept.close()
 
 
 def _player(settings: ProxySettings, kept: Interactions, say: Say | None) -> Player:
@@ -132,18 +156,33 @@ def _recording(
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
-    scrub = _scrubber(settings)
+    scrub, say = _scrubber(settings), say or _log.info
 
     def tags(request: HttpRequest) -> dict[str, str]:
         return upstreams.tags(request.url)
 
     try:
         if settings.mode == "refresh":
-            return Refresh(live, path, clock=clock, scrub=scrub, tags=tags, tell=say or _log.info)
+            return Refresh(live, path, clock=clock, scrub=scrub, tags=tags, tell=say)
+        if settings.fork is not None and player is not None:
+            count = _begin(settings.fork, player.unplayed, scrub)
+            recorder = Recorder(live, settings.fork.into, clock=clock, scrub=scrub, tags=tags)
+            return Fork(player, recorder, count=count, model=settings.fork.model, on_live=lambda: say("fork: now live"))
         recorder = Recorder(live, path, clock=clock, scrub=scrub, tags=tags)
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     return Auto(player, recorder) if player else recorder
+
+
+def _begin(fork: ForkSettings, beginning: Sequence[Interaction], scrub: Scrubber) -> int:
+    """Write what comes before the fork; gives how many of it a proxy is asked for."""
+    if not _is_missing(fork.into):
+        raise UsageError(f"{fork.into} is there already. Name another file with --cassette.")
+    writer = Writer(fork.into)
+    for each in beginning:
+        writer.append(scrub(each))
+    writer.close()
+    return sum(each.kind != "tool" for each in beginning)
 
 
 def _scrubber(settings: ProxySettings) -> Scrubber:
@@ -156,8 +195,9 @@ def _is_missing(path: Path) -> bool:
 
 def _look_back(player: Player, settings: ProxySettings, opened: Opened) -> None:
     """Note what of the cassette was not played, as long as its file is open."""
-    opened.unplayed[:] = player.unplayed_numbers()
-    if settings.mode == "replay":
+    left = player.unplayed_numbers()
+    opened.unplayed[:] = [each for each in left if player.kind(each) != "tool"]  # which no proxy is asked for
+    if settings.mode in ("replay", "fork"):
         opened.report[:] = _unplayed_lines(player, opened.unplayed)
 
 
@@ -208,5 +248,10 @@ def _described(settings: ProxySettings) -> str:
     if settings.mode == "replay":
         return f"replaying {settings.cassette}"
     upstreams = ", ".join(each.base_url if not (each.prefix or each.host) else str(each) for each in settings.upstreams)
-    doing = {"record": "recording to", "auto": "replaying, and recording what is missing, to", "refresh": "refreshing"}
+    doing = {
+        "record": "recording to",
+        "auto": "replaying, and recording what is missing, to",
+        "refresh": "refreshing",
+        "fork": "forked from",
+    }
     return f"upstream {upstreams}" + (f"; {doing[settings.mode]} {settings.cassette}" if settings.mode in doing else "")
