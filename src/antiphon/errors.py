@@ -5,6 +5,7 @@
     │   ├─ InvalidRequest         a request body or parameter (``param`` names it)
     │   ├─ ModelNotFound          no upstream answers to that model name
     │   ├─ RequestTooLarge        a request outgrew a limit of ours
+    │   ├─ EgressRefused          an address that a request may not make us connect to
     │   └─ ConfigError            a flag, a variable, a line of antiphon.toml
     ├─ AccessDenied               the caller's key is missing or wrong
     ├─ ProtocolError              the upstream's bytes are not what the protocol allows
@@ -31,12 +32,19 @@
     │   ├─ CassetteUnplayed       a recorded answer was never asked for
     │   ├─ ToolDiverged           a tool gave live what it had not given when recorded
     │   └─ ToolFailed             a recorded tool call ended in an error of a class that is not known here
+    ├─ ToolServerError            a server of tools cannot be reached, or says no
     ├─ StoreError
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
     │   ├─ DuplicateItem          the conversation has an item of that id
+    │   ├─ StorageFailed          the bytes of a file cannot be written or read
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
+    ├─ RetrievalError             files cannot be indexed or searched
+    │   ├─ ExtractionError        a file has no text that can be read (``reason`` says why)
+    │   ├─ EmbeddingError         the upstream's answer holds no usable embeddings
+    │   ├─ EmbeddingMismatch      vectors of another model, or of another length, than the index has
+    │   └─ IndexDamaged           the chunks of an index cannot be read
     ├─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
     └─ RunFailed                  an agent's run has no answer (``result`` says how far it came)
 
@@ -96,6 +104,12 @@ class RequestTooLarge(UsageError):
     """A request outgrew a limit of ours."""
 
     code = "request_too_large"
+
+
+class EgressRefused(UsageError):
+    """A URL leads to an address that a request may not make us connect to."""
+
+    code = "egress_refused"
 
 
 class ConfigError(UsageError):
@@ -289,7 +303,24 @@ class ToolFailed(CassetteError):
     code = "tool_failed"
 
 
-# --- storage and limits ----------------------------------------------------------------------
+# --- tools of others -------------------------------------------------------------------------
+
+
+class ToolServerError(AntiphonError):
+    """A server of tools cannot be reached, or says no; the message has its own words, and no secret of ours.
+
+    ``label`` names the server; ``status`` is its HTTP status, where it gave one.
+    """
+
+    code = "tool_server_error"
+
+    def __init__(self, label: str, message: str, *, status: int | None = None) -> None:
+        super().__init__(f"MCP server {label!r}: {message}")
+        self.label = label
+        self.status = status
+
+
+# --- storage ---------------------------------------------------------------------------------
 
 
 class StoreError(AntiphonError):
@@ -326,6 +357,12 @@ class DuplicateItem(StoreError):
         self.id = id
 
 
+class StorageFailed(StoreError):
+    """The bytes of a file cannot be written or read."""
+
+    code = "storage_failed"
+
+
 class StoreLocked(StoreError):
     """Another process holds the data directory."""
 
@@ -336,6 +373,50 @@ class SchemaOutOfDate(StoreError):
     """The database was written by a newer version of Antiphon."""
 
     code = "schema_out_of_date"
+
+
+# --- retrieval -------------------------------------------------------------------------------
+
+
+class RetrievalError(AntiphonError):
+    """Files cannot be indexed or searched."""
+
+    code = "retrieval_error"
+
+
+class ExtractionError(RetrievalError):
+    """A file has no text that can be read.
+
+    ``reason`` is one of ``unsupported_file``, ``invalid_file``, ``empty_file``, ``encrypted_file``, ``no_text`` and
+    ``file_too_large``.
+    """
+
+    code = "extraction_failed"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EmbeddingError(RetrievalError):
+    """The upstream's answer holds no usable embeddings."""
+
+    code = "embedding_failed"
+
+
+class EmbeddingMismatch(RetrievalError):
+    """Vectors of another model, or of another length, than the index has; embed its chunks again first."""
+
+    code = "embedding_mismatch"
+
+
+class IndexDamaged(RetrievalError):
+    """The chunks of an index cannot be read; its files have to be indexed again."""
+
+    code = "index_damaged"
+
+
+# --- limits ----------------------------------------------------------------------------------
 
 
 class LimitExceeded(AntiphonError):

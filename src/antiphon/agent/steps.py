@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from antiphon.events import RunEvent, ToolCallStarted, TurnFinished, Usage
 from antiphon.providers.base import ModelCall
+from antiphon.wire.hosted import DEFAULT_FILE_SEARCH_NAME, imported
 from antiphon.wire.responses import CreateResponse, Item
 
 
 class Step(msgspec.Struct, kw_only=True):
     """What the model is about to be asked. ``before_step`` may change the first five, in place.
 
-    ``tools`` are the names of those it may call. ``turn`` counts from 0; ``called`` names the tools that were called
-    so far, in order; ``usage`` is what was used up; ``deps`` was given to the run.
+    ``tools`` are the names of those it may call, a server's as ``label.name``. ``turn`` counts from 0; ``called``
+    names the tools that were called so far, in order; ``usage`` is what was used up; ``deps`` was given to the run.
     """
 
     model: str
@@ -76,7 +77,7 @@ class Steps:
             model=call.model,
             instructions=request.instructions,
             items=[*call.items],
-            tools=[tool["name"] for tool in request.tools or ()],
+            tools=[*_offered(call)],
             tool_choice=request.tool_choice or "auto",
             turn=call.turn,
             called=[event.name for event in self._events if isinstance(event, ToolCallStarted)],
@@ -88,14 +89,31 @@ class Steps:
 def _changed(call: ModelCall, step: Step) -> ModelCall:
     request = call.request
     assert isinstance(request, CreateResponse)
-    offered = request.tools or []
-    left = [tool for tool in offered if tool["name"] in step.tools]
+    offered = _offered(call)
+    left = [choice for name, choice in offered.items() if name in step.tools]
     choice: str | dict[str, Any] | None = step.tool_choice
     if len(left) < len(offered) and choice in ("auto", "required"):
         # A hard limit: what is not offered is not run, should the model remember it.
-        named = [{"type": "function", "name": tool["name"]} for tool in left]
-        choice = {"type": "allowed_tools", "mode": choice, "tools": named} if left else "none"
+        choice = {"type": "allowed_tools", "mode": choice, "tools": left} if left else "none"
     if choice == (request.tool_choice or "auto"):
         choice = request.tool_choice
     changed = replace(request, instructions=step.instructions, tool_choice=choice)
     return replace(call, model=step.model, items=step.items, request=changed)
+
+
+def _offered(call: ModelCall) -> dict[str, dict[str, Any]]:
+    """The tools that the model is offered, by their names, and how each is chosen; a server's as ``label.name``."""
+    request = call.request
+    assert isinstance(request, CreateResponse)
+    tools = request.tools or []
+    offered: dict[str, dict[str, Any]] = {}
+    for tool in tools:
+        if tool["type"] == "file_search":
+            offered[tool.get("name", DEFAULT_FILE_SEARCH_NAME)] = {"type": "file_search"}
+        elif tool["type"] != "mcp":
+            offered[tool["name"]] = {"type": tool["type"], "name": tool["name"]}
+    for server, listed in imported(tools, call.items):
+        label = server.server_label
+        for tool in listed:
+            offered[f"{label}.{tool['name']}"] = {"type": "mcp", "server_label": label, "name": tool["name"]}
+    return offered

@@ -48,7 +48,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 # Families of entries of servers that OpenAI's clients are made for.
 _OF_OPENAI = frozenset({"openai", "azure"})
 # Fields that refuse nothing a client of OpenAI sends, and change nothing that it reads; of others, such values.
-_HARMLESS = frozenset({"reasoning_fields", "takes", "echo_details", "developer_role", "max_tokens_key"})
+_HARMLESS = frozenset({"reasoning_fields", "takes", "echo_details", "developer_role", "max_tokens_key", "responses"})
 _HARMLESS_VALUES = frozenset({("echo_reasoning", "allow"), ("system_messages", "keep")})
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_origin
 import msgspec
 
 from antiphon.errors import UsageError
+from antiphon.tools.base import ToolError
 from antiphon.tools.docstrings import parse_docstring
 from antiphon.tools.schemas import BadSchema, convert, json_schema, to_text, validator
 
@@ -24,10 +25,6 @@ Deps = TypeVar("Deps")
 
 # Keyword constraints of `annotated_types` and `pydantic.Field`, which `msgspec.Meta` knows by the same names.
 _CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "description")
-
-
-class ToolError(Exception):
-    """Raise it in a tool to tell the model, in these very words, what went wrong."""
 
 
 class ToolContext(msgspec.Struct, Generic[Deps], frozen=True, kw_only=True):
