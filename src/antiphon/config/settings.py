@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.scrub import ScrubSettings
 from antiphon.dialects import Entry
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
@@ -21,11 +22,13 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 Repair = Literal["auto", "always", "never"]
+Api = Literal["chat", "responses"]
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
+    ``api`` is what it is asked over: ``responses`` is the Responses API itself, at ``/responses``.
     ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
     looking for them by its host. ``repair`` is that of `Settings`, if None. ``read_timeout_s`` is the longest silence,
     not the length of an answer: a model that loads its weights says nothing for minutes.
@@ -33,6 +36,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     base_url: NotEmpty
+    api: Api = "chat"
     api_key_env: NotEmpty | None = None
     api_key: NotEmpty | None = None
     models: tuple[NotEmpty, ...] = ("*",)
@@ -78,6 +82,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: Count = 128
     max_attempts: Count = 1
     max_format_retries: Annotated[int, Meta(ge=0)] = 1
+    max_repeats: Count | None = None
+    retry_wait_s: Seconds = 1.0
+    max_retry_wait_s: Seconds = 60.0
     timeout_s: Seconds = 3600.0
     max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
@@ -143,6 +150,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     files: FileSettings = FileSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     scrub: ScrubSettings = ScrubSettings()
+    mcp_servers: dict[str, McpServerSettings] = {}
+    egress: EgressSettings = EgressSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields, secrets covered."""

@@ -95,6 +95,14 @@ class SearchableStores:
         shown = await self._shown(owner, found.hits)
         return Results([result for _, result in shown], [hit for hit, _ in shown], found.queries, found.mode, notes)
 
+    async def require(self, owner: str, vector_store_id: str) -> None:
+        """See that a store can be searched.
+
+        Raises:
+            NotFound: it is not there for this owner.
+        """
+        await self._rows.get(owner, vector_store_id)
+
     async def text_of(self, owner: str, vector_store_id: str, file_id: str) -> str:
         """The text that was taken out of a file.
 

@@ -258,7 +258,7 @@ def _schemas() -> dict[str, Schema]:
     return schemas
 
 
-_HOSTED_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
+_HOSTED_TOOLS = ("web_search", "code_interpreter", "image_generation")
 _ERROR: Schema = {
     "type": "object",
     "required": ["error"],

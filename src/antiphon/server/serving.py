@@ -14,7 +14,7 @@ from typing import Protocol
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from antiphon.agent.loop import Tool
+from antiphon.agent.acting import Tool
 from antiphon.config import Settings
 from antiphon.errors import ConfigError
 from antiphon.server.wiring import open_app
