@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, Self
 
-from msgspec.structs import replace
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, replace
 
 from antiphon.agent.acting import Decision, Tool
 from antiphon.agent.approvals import carried_calls
@@ -71,7 +72,7 @@ class Agent(Generic[T]):
         api_key: Its key; without ``base_url`` and ``api_key`` it is ``OPENAI_API_KEY``.
         provider: A `Provider` that is open, instead of ``base_url``; the caller closes it.
         settings: Further parameters of the Responses API, such as ``temperature`` or ``max_output_tokens``.
-        limits: What one run may use up.
+        limits: What one run may use up: all limits, or the ones that shall be others than `DEFAULT_LIMITS` by name.
         prices: What tokens cost, by the upstream's name for a model; wanted by ``limits.max_cost_usd``.
         before_step: Called before each model call; may change the `Step`.
         stop_when: Asked before each model call but the first: whether to stop there.
@@ -95,7 +96,7 @@ class Agent(Generic[T]):
         api_key: str | None = None,
         provider: Provider | None = None,
         settings: Mapping[str, Any] | None = None,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | Mapping[str, Any] = DEFAULT_LIMITS,
         prices: Mapping[str, Price] | None = None,
         before_step: BeforeStep | None = None,
         stop_when: Iterable[StopCondition] | StopCondition = (),
@@ -110,7 +111,7 @@ class Agent(Generic[T]):
         offered = [*tools]
         self.servers = _by_label(each for each in offered if not callable(each))
         self.tools = _by_name(each for each in offered if callable(each))
-        self.limits = _with_prices(limits, self.models, prices or {})
+        self.limits = _with_prices(_limits(limits), self.models, prices or {})
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
         self._settings = dict(settings or {})
         self._before_step = before_step
@@ -213,7 +214,9 @@ class Agent(Generic[T]):
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
         journal = Journal(None, "", started, input_items=items)
-        steps = Steps(journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps)
+        steps = Steps(
+            journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps, limits=self.limits
+        )
         said_so_far = [*past, *items]
 
         def result() -> RunResult[T] | None:
@@ -316,6 +319,24 @@ def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[...,
             raise UsageError(f"Two tools are called {made.name!r}. Give one of them another name: tool(name=...).")
         named[made.name] = made
     return named
+
+
+def _limits(given: Limits | Mapping[str, Any]) -> Limits:
+    """The limits that are meant.
+
+    Raises:
+        UsageError: there is no limit of such a name, or it cannot be that.
+    """
+    if isinstance(given, Limits):
+        return given
+    try:
+        return convert({**asdict(DEFAULT_LIMITS), **given}, _OnlyLimits)
+    except ValidationError as error:
+        raise UsageError(f"limits are {dict(given)!r}: {error}.") from None
+
+
+class _OnlyLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits, and nothing beside them."""
 
 
 def _with_prices(limits: Limits, models: Iterable[Model], prices: Mapping[str, Price]) -> Limits:
