@@ -37,8 +37,14 @@
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
     │   ├─ DuplicateItem          the conversation has an item of that id
+    │   ├─ StorageFailed          the bytes of a file cannot be written or read
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
+    ├─ RetrievalError             files cannot be indexed or searched
+    │   ├─ ExtractionError        a file has no text that can be read (``reason`` says why)
+    │   ├─ EmbeddingError         the upstream's answer holds no usable embeddings
+    │   ├─ EmbeddingMismatch      vectors of another model, or of another length, than the index has
+    │   └─ IndexDamaged           the chunks of an index cannot be read
     ├─ LimitExceeded              a run outgrew one of its limits (``limit`` names it)
     └─ RunFailed                  an agent's run has no answer (``result`` says how far it came)
 
@@ -314,7 +320,7 @@ class ToolServerError(AntiphonError):
         self.status = status
 
 
-# --- storage and limits ----------------------------------------------------------------------
+# --- storage ---------------------------------------------------------------------------------
 
 
 class StoreError(AntiphonError):
@@ -351,6 +357,12 @@ class DuplicateItem(StoreError):
         self.id = id
 
 
+class StorageFailed(StoreError):
+    """The bytes of a file cannot be written or read."""
+
+    code = "storage_failed"
+
+
 class StoreLocked(StoreError):
     """Another process holds the data directory."""
 
@@ -361,6 +373,50 @@ class SchemaOutOfDate(StoreError):
     """The database was written by a newer version of Antiphon."""
 
     code = "schema_out_of_date"
+
+
+# --- retrieval -------------------------------------------------------------------------------
+
+
+class RetrievalError(AntiphonError):
+    """Files cannot be indexed or searched."""
+
+    code = "retrieval_error"
+
+
+class ExtractionError(RetrievalError):
+    """A file has no text that can be read.
+
+    ``reason`` is one of ``unsupported_file``, ``invalid_file``, ``empty_file``, ``encrypted_file``, ``no_text`` and
+    ``file_too_large``.
+    """
+
+    code = "extraction_failed"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EmbeddingError(RetrievalError):
+    """The upstream's answer holds no usable embeddings."""
+
+    code = "embedding_failed"
+
+
+class EmbeddingMismatch(RetrievalError):
+    """Vectors of another model, or of another length, than the index has; embed its chunks again first."""
+
+    code = "embedding_mismatch"
+
+
+class IndexDamaged(RetrievalError):
+    """The chunks of an index cannot be read; its files have to be indexed again."""
+
+    code = "index_damaged"
+
+
+# --- limits ----------------------------------------------------------------------------------
 
 
 class LimitExceeded(AntiphonError):

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from antiphon.agent.hosted import HostedTools, Policy
 from antiphon.agent.machine import AskApproval, CallTools, CarriedCall, ListTools, TakeUp, ToolCall, ToolPolicy
+from antiphon.assembly.file_citations import FileCitations
 from antiphon.clock import Ids
 from antiphon.errors import AntiphonError
 from antiphon.events import (
@@ -100,11 +101,22 @@ class Acting:
             case AskApproval():
                 return self._ask_approval(effect)
 
-    def treatment(self, items: Sequence[Item]) -> Callable[[list[ModelEvent]], list[ModelEvent]]:
-        """Notes on the calls of a turn what the server's own policies say of their tools.
+    def treatment(self, items: Sequence[Item]) -> Callable[[list[ModelEvent]], list[RunEvent]]:
+        """What is made of a turn's events before anybody sees them; ``items`` are those that the model is asked with.
 
-        ``items`` are those that the model is asked with.
+        Calls are noted what the server's own policies say of their tools; markers of files become annotations.
         """
+        policies = self._policies(items)
+        files = None if self._hosted is None else self._hosted.cited_files(items)
+        citations = None if files is None else FileCitations(files)
+
+        def treated(events: list[ModelEvent]) -> list[RunEvent]:
+            shown = events if citations is None else citations.let_through(events)
+            return [_treated(event, policies) for event in shown] if policies else [*shown]
+
+        return treated
+
+    def _policies(self, items: Sequence[Item]) -> dict[_ToolName, Policy]:
         policies: dict[_ToolName, Policy] = {
             (kind, None, name): Policy(needs_approval=True)
             for name, tool in self._tools.items()
@@ -113,7 +125,7 @@ class Acting:
         }
         if self._hosted is not None:
             policies.update(self._hosted.policies(items))
-        return lambda events: [_treated(event, policies) for event in events] if policies else [*events]
+        return policies
 
     async def _list_tools(self, effect: ListTools) -> AsyncGenerator[list[RunEvent], None]:
         """Ask the servers side by side; what they have comes in the order of the request."""

@@ -7,12 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from antiphon.agent.machine import ToolCall
 from antiphon.events import ToolKind
 from antiphon.tools.base import ToolError, ToolResult, ToolServer
-from antiphon.wire.hosted import FileSearchTool, McpTool, imported, is_repeatable, mcp_tools, queries_of
+from antiphon.wire.hosted import FileSearchTool, McpTool, file_searches, imported, is_repeatable, mcp_tools, queries_of
 from antiphon.wire.items import PRIVATE, Item
 
 # Searches the stores that a request names, for all of these queries.
@@ -31,8 +29,8 @@ class Policy(NamedTuple):
 class HostedTools:
     """What the tools of one request can do. ``items`` is all that the run begins with.
 
-    ``connect`` gives the server that an MCP tool means; it is closed with `close`. ``search`` is None where no files
-    are kept.
+    ``connect`` gives the server that an MCP tool means; `close` closes it, unless somebody ``keeps`` it for the next
+    run. ``search`` is None where no files are kept.
     """
 
     def __init__(
@@ -42,14 +40,15 @@ class HostedTools:
         *,
         connect: Callable[[McpTool], ToolServer],
         search: FileSearch | None = None,
+        keeps: bool = False,
     ) -> None:
         self._tools = tools
         self._wanted = {tool.server_label: tool for tool in mcp_tools(tools)}
         self._connect = connect
         self._servers: dict[str, ToolServer] = {}
         self._search = search
-        searches = [msgspec.convert(tool, FileSearchTool) for tool in tools if tool["type"] == "file_search"]
-        self._searches = {tool.name: tool for tool in searches}
+        self._keeps = keeps
+        self._searches = {tool.name: tool for tool in file_searches(tools)}
         self._known = _known_sources(items)
 
     @property
@@ -81,6 +80,15 @@ class HostedTools:
                 policies["mcp", server.server_label, tool["name"]] = policy
         return policies
 
+    def cited_files(self, items: Sequence[Item]) -> dict[str, str] | None:
+        """The files that the model may cite, with their names: those that searches among the items found.
+
+        None where the request has no file search.
+        """
+        if not self._searches:
+            return None
+        return {file["file_id"]: file["filename"] for item in items for file in _found(item)}
+
     async def run(self, call: ToolCall) -> ToolResult:
         """Run a call.
 
@@ -109,10 +117,19 @@ class HostedTools:
 
     async def close(self) -> None:
         """Close the servers that were connected to; none of them can keep the others from it."""
-        servers, self._servers = [*self._servers.values()], {}
+        servers, self._servers = [] if self._keeps else [*self._servers.values()], {}
         for outcome in await asyncio.gather(*(each.close() for each in servers), return_exceptions=True):
             if isinstance(outcome, Exception):
                 _log.warning("A tool server could not be closed: %s", outcome)
+
+
+def _found(item: Item) -> list[dict[str, Any]]:
+    """What a search found, as far as its item still says so."""
+    if item.get("type") != "file_search_call":
+        return []
+    kept = item.get(PRIVATE)
+    results = (kept.get("results") if isinstance(kept, dict) else None) or item.get("results") or []
+    return [file for file in results if isinstance(file, dict) and file.get("file_id") and file.get("filename")]
 
 
 def _known_sources(items: Sequence[Item]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from antiphon.agent.machine import (
     Machine,
     TakeUp,
 )
+from antiphon.agent.retrying import backoff_s, chance_of, target_of
 from antiphon.clock import Clock, Ids
 from antiphon.errors import LimitExceeded
 from antiphon.events import (
@@ -191,6 +192,10 @@ class Loop:
         effect = self._machine.pending
         while effect is not None and not isinstance(effect, Finish):
             following: Effect | None = None
+            if isinstance(effect, CallModel) and (given_up := await self._hold_off(effect)) is not None:
+                self._accepted = True
+                yield await self._settle(given_up)
+                return
             call = await self._next_call(effect) if isinstance(effect, CallModel) else None
             if isinstance(effect, CallModel) and call is None:
                 self._accepted = True
@@ -230,7 +235,26 @@ class Loop:
         return self._acting.perform(effect)
 
     def _target(self, effect: CallModel) -> Target:
-        return self._targets[min(effect.attempt, len(self._targets) - 1)]
+        return self._targets[target_of(effect.attempt, len(self._targets))]
+
+    async def _hold_off(self, effect: CallModel) -> Finish | None:
+        """Wait before a model is asked again; or the end of the run, if that is asked to be too long a wait."""
+        if not effect.attempt:
+            return None
+        failed = next(event for event in reversed(self._journal.events) if isinstance(event, TurnFailed))
+        wait_s = backoff_s(
+            effect.attempt,
+            failed.error.retry_after_s,
+            targets=len(self._targets),
+            first_s=self._limits.retry_wait_s,
+            max_s=self._limits.max_retry_wait_s,
+            chance=chance_of(f"{self._run}/{effect.turn}/{effect.attempt}"),
+        )
+        if wait_s is None:
+            return Finish("failed", error=failed.error)
+        if wait_s:
+            await self._clock.sleep(wait_s)
+        return None
 
     async def _next_call(self, effect: CallModel) -> ModelCall | None:
         """What to ask the model, or None if the run is to end here."""
@@ -255,7 +279,7 @@ class Loop:
         async with aclosing(self._answer(provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
-                yield [*treated(batch)]
+                yield treated(batch)
 
     def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         request = call.request

@@ -25,12 +25,14 @@ output. Only whole calls are ever executed: after a cut, or at the token limit, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 import msgspec
 
+from antiphon.agent.prices import Price
 from antiphon.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -71,7 +73,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
     often an answer that is not in the format that was asked for is asked again. No turn begins when the turns before
-    it used up ``max_total_tokens``, as their upstreams counted them.
+    it used up ``max_total_tokens``, as their upstreams counted them, or ``max_cost_usd`` by ``prices``, which are by
+    the upstream's name for a model; nor when one call with one result has been made ``max_repeats`` times.
+
+    Before a model is asked again there is a wait, ``retry_wait_s`` at first and twice as long each time, or what the
+    upstream asks for; if that is longer than ``max_retry_wait_s``, the run fails instead.
     """
 
     max_turns: int = 64
@@ -79,7 +85,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 1
     max_format_retries: int = 1
     max_total_tokens: int | None = None
+    max_cost_usd: float | None = None
+    max_repeats: int | None = None
     timeout_s: float = 3600.0
+    retry_wait_s: float = 1.0
+    max_retry_wait_s: float = 60.0
+    prices: Mapping[str, Price] = {}
 
 
 class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +258,9 @@ class Machine:
         self._executing: set[str] = set()  # blocks of calls that were begun
         self._executed = 0
         self._used_tokens = 0
+        self._model = ""
+        self._cost_usd = 0.0
+        self._repeats: Counter[tuple[str | None, ...]] = Counter()  # how often one call had one result
 
     def feed(self, event: Event) -> Effect | None:
         """Take the run's next event; return what must be done because of it, if anything."""
@@ -347,7 +361,7 @@ class Machine:
     def _on_turn_started(self, event: TurnStarted) -> None:
         self.state = State.ASKING
         self._effect = None
-        self._turn, self._attempt = event.turn, event.attempt
+        self._turn, self._attempt, self._model = event.turn, event.attempt, event.model
         self._in_turn, self._shown, self._broken = True, False, False
         self._calls = []
 
@@ -443,6 +457,8 @@ class Machine:
 
     def _on_answered(self, event: ToolCallCompleted) -> Effect | None:
         self._unanswered.pop(event.block, None)
+        if (call := next((call for call in self._calls if call.block == event.block), None)) is not None:
+            self._repeats[call.namespace, call.name, call.arguments, event.output] += 1
         if self._unanswered or self.state is not State.ACTING:
             return None
         if not all(map(self._is_own, self._calls)):
@@ -452,12 +468,18 @@ class Machine:
     def _count(self, usage: Usage | None) -> None:
         if usage is not None:
             self._used_tokens += usage.total_tokens or usage.input_tokens + usage.output_tokens
+            if (price := self._limits.prices.get(self._model)) is not None:
+                self._cost_usd += price.cost_usd(usage)
 
     def _ask_next_turn(self) -> Effect:
         if self._turn + 1 >= self._limits.max_turns:
             return self._end(Finish("incomplete", "max_turns"))
         if self._limits.max_total_tokens is not None and self._used_tokens >= self._limits.max_total_tokens:
             return self._end(Finish("incomplete", "max_total_tokens"))
+        if self._limits.max_cost_usd is not None and self._cost_usd >= self._limits.max_cost_usd:
+            return self._end(Finish("incomplete", "max_cost_usd"))
+        if self._limits.max_repeats is not None and max(self._repeats.values(), default=0) >= self._limits.max_repeats:
+            return self._end(Finish("incomplete", "max_repeats"))
         self.state = State.ASKING
         return CallModel(self._turn + 1, 0)
 

@@ -6,12 +6,14 @@ from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
+    FileSettings,
     LimitSettings,
     ModelRoute,
     OwnerSettings,
     Profile,
     ReasoningEvents,
     Repair,
+    RetrievalSettings,
     Settings,
     UnsupportedTools,
     UpstreamSettings,
@@ -19,6 +21,7 @@ from antiphon.config.settings import (
 
 __all__ = [
     "EgressSettings",
+    "FileSettings",
     "LimitSettings",
     "McpServerSettings",
     "ModelRoute",
@@ -26,6 +29,7 @@ __all__ = [
     "Profile",
     "ReasoningEvents",
     "Repair",
+    "RetrievalSettings",
     "Route",
     "ScrubSettings",
     "Settings",

@@ -22,12 +22,16 @@ from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.providers.responses import ResponsesProvider
+from antiphon.providers.upstream import HttpProvider
 from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
+from antiphon.server.filing import open_filing
+from antiphon.server.hosting import Hosting
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.openapi import OpenApi
@@ -70,6 +74,8 @@ async def open_app(
         providers = _providers(settings, transport, dialects)
         resolve = _resolver(settings, providers)
         metrics = Metrics()
+        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
+        hosting = Hosting(settings.mcp_servers, filing.stores, egress=settings.egress)
         runner = Runner(
             store=store,
             resolve=resolve,
@@ -80,6 +86,7 @@ async def open_app(
             max_background_runs=settings.limits.max_background_runs,
             on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
+            host=hosting.tools,
         )
         stack.push_async_callback(runner.close)
         runner.begin_recovery()
@@ -92,9 +99,10 @@ async def open_app(
         )
         repair_of = partial(_repair, settings, dialects)
         routes = [
-            *_response_routes(settings, runner, store, clock, ids),
+            *_response_routes(settings, runner, store, hosting, clock, ids),
             *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
             *StoredChats(store).routes(),
+            *filing.routes,
             *_models(settings, providers, resolve, recording, clock).routes(),
             *metrics.routes(),
         ]
@@ -115,7 +123,9 @@ async def open_app(
 # --- what answers over HTTP ------------------------------------------------------------------
 
 
-def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clock: Clock, ids: Ids) -> list[Route]:
+def _response_routes(
+    settings: Settings, runner: Runner, store: SqliteStore, hosting: Hosting, clock: Clock, ids: Ids
+) -> list[Route]:
     """Responses and what belongs to them: whatever takes items, and shows them in the profile of their owner."""
     forward_auth, profiles = settings.forward_auth, _profiles(settings, ids)
     responses = Responses(
@@ -124,6 +134,7 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
         forward_auth=forward_auth,
         profiles=profiles,
         unsupported_tools=settings.unsupported_tools,
+        hosting=hosting,
     )
     return [
         *responses.routes(),
@@ -134,7 +145,7 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
 
 def _models(
     settings: Settings,
-    providers: Mapping[str, ChatProvider],
+    providers: Mapping[str, HttpProvider],
     resolve: Callable[[str], list[Target]],
     recording: Iterable[Interaction],
     clock: Clock,
@@ -147,12 +158,14 @@ def _models(
 
 # --- what answers model calls ----------------------------------------------------------------
 
+_SPEAKING = {"chat": ChatProvider, "responses": ResponsesProvider}
+
 
 def _providers(
     settings: Settings, transport: Transport, dialects: Callable[[str, str], Dialect]
-) -> dict[str, ChatProvider]:
+) -> dict[str, HttpProvider]:
     return {
-        each.name: ChatProvider(
+        each.name: _SPEAKING[each.api](
             each.name,
             each.base_url,
             transport,
@@ -245,7 +258,7 @@ def _player(
     )
 
 
-def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Callable[[str], list[Target]]:
+def _resolver(settings: Settings, providers: Mapping[str, HttpProvider]) -> Callable[[str], list[Target]]:
     def resolve(model: str) -> list[Target]:
         try:
             routes = route(settings, model)
@@ -267,7 +280,10 @@ def _profiles(settings: Settings, ids: Ids) -> Profiles:
 def _repair(settings: Settings, dialects: Callable[[str, str], Dialect], target: Target) -> Repair:
     """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
     name = target.provider.name
-    wanted = settings.upstreams[name].repair or settings.repair
+    upstream = settings.upstreams[name]
+    if upstream.api == "responses":
+        return "always"  # it may have no chat completions to pass a request on to
+    wanted = upstream.repair or settings.repair
     if wanted == "auto" and dialects(name, target.model).needs_repair:
         return "always"
     return wanted
@@ -280,6 +296,9 @@ def _limits(settings: Settings) -> Limits:
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
         max_format_retries=limits.max_format_retries,
+        max_repeats=limits.max_repeats,
+        retry_wait_s=limits.retry_wait_s,
+        max_retry_wait_s=limits.max_retry_wait_s,
         timeout_s=limits.timeout_s,
     )
 

@@ -21,6 +21,7 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 _SECRETS = ("authorization", "headers")
 
 DEFAULT_FILE_SEARCH_NAME = "file_search"
+DEFAULT_RESULTS = 10
 MAX_RESULTS = 50
 MAX_LABEL_LENGTH = 64
 
@@ -86,7 +87,7 @@ class FileSearchTool(Struct, kw_only=True):
     """A search in vector stores. ``name`` is how the model knows it: an extension of ours."""
 
     vector_store_ids: Annotated[list[NonEmpty], Meta(min_length=1)]
-    max_num_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None = None
+    max_num_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = DEFAULT_RESULTS
     ranking_options: dict[str, Any] | None = None
     filters: dict[str, Any] | None = None
     name: NonEmpty = DEFAULT_FILE_SEARCH_NAME
@@ -117,6 +118,11 @@ def mcp_tool(described: dict[str, Any]) -> McpTool:
 def mcp_tools(tools: Iterable[dict[str, Any]]) -> list[McpTool]:
     """The MCP servers among a request's tools, which were checked."""
     return [msgspec.convert(tool, McpTool) for tool in tools if tool["type"] == "mcp"]
+
+
+def file_searches(tools: Iterable[dict[str, Any]]) -> list[FileSearchTool]:
+    """The file searches among a request's tools, which were checked."""
+    return [msgspec.convert(tool, FileSearchTool) for tool in tools if tool["type"] == "file_search"]
 
 
 def imported(tools: Iterable[dict[str, Any]], items: Sequence[dict[str, Any]]) -> Iterator[Imported]:

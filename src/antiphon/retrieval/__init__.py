@@ -1,0 +1,1 @@
+"""From files to passages: extraction, chunking, embedding, a hybrid index, search."""

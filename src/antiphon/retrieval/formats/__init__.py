@@ -1,0 +1,1 @@
+"""One module for each format that text is read from."""
