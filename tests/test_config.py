@@ -13,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.config import (
+    EgressSettings,
+    FileSettings,
     LimitSettings,
+    McpServerSettings,
     ModelRoute,
+    RetrievalSettings,
     Route,
     Settings,
     UpstreamSettings,
@@ -234,7 +238,7 @@ def test_flags_and_variables_are_named_in_their_errors(load: Load) -> None:
 
 
 def test_a_key_without_its_upstream_is_refused(load: Load) -> None:
-    with pytest.raises(ConfigError, match="--api-key-env names a key, but there is no --upstream"):
+    with pytest.raises(ConfigError, match="--api-key-env is set, but there is no --upstream"):
         load("[upstreams.a]\nbase_url = 'http://a'", api_key_env="UP", env={"UP": "k"})
 
 
@@ -367,10 +371,15 @@ def test_a_seal_key_that_can_be_guessed_is_refused_without_being_shown(load: Loa
 
 def test_every_setting_is_documented_with_its_default() -> None:
     docs = DOCS.read_text("utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE))
-    for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings):
+    rows: dict[str, str] = {}
+    for name, row in re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE):
+        rows[name] = rows.get(name, "") + row  # two tables may each have a setting of one name
+    chapters = {"upstreams", "models", "limits", "dialects", "owners", "scrub", "files", "retrieval"}
+    chapters |= {"mcp_servers", "egress"}
+    of_settings = (Settings, UpstreamSettings, ModelRoute, LimitSettings, McpServerSettings, EgressSettings)
+    for struct in (*of_settings, FileSettings, RetrievalSettings):
         for field in msgspec.structs.fields(struct):
-            if struct is Settings and field.name in {"upstreams", "models", "limits", "dialects", "owners", "scrub"}:
+            if struct is Settings and field.name in chapters:
                 assert f"[{field.name}" in docs  # a chapter of its own
                 continue
             assert field.name in rows
@@ -384,6 +393,7 @@ def test_every_variable_of_the_documentation_is_read(load: Load) -> None:
     values |= {"PROFILE": "open-responses", "REASONING_EVENTS": "raw", "UNSUPPORTED_TOOLS": "refuse"}
     values |= {"REPAIR": "never", "ON_INTERRUPTION": "fail"}
     documented = set(re.findall(r"ANTIPHON_(\w+)", DOCS.read_text())) - {"API_KEYS", "API_KEY_ENV", "SEAL_KEYS"}
+    documented.remove("UPSTREAM_API")  # tried where upstreams by their usual names are
     assert documented == {*values, "HOST", "DATA_DIR", "RECORD"}
     before = load_settings({"upstream": URL}, {})
     for name in documented - {"UPSTREAM"}:

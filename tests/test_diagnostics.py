@@ -25,6 +25,10 @@ def emitted(tree: ast.AST) -> Iterator[str]:
                 word.arg for word in keywords
             } == {"seen", "done"}:
                 yield text
+            case ast.Call(func=ast.Attribute(attr="note"), args=[ast.Constant(value=str(text)), _, _]) if (
+                not _ID.fullmatch(text)
+            ):
+                yield text
             case ast.keyword(arg="quirk", value=ast.Constant(value=str(text))) if not _ID.fullmatch(text):
                 yield text
 
@@ -51,5 +55,15 @@ note("Q01", seen, "done")
 Row("Q02", "meaning", when, "new", "done"); Row("Q03", "meaning", when, "new", None); Rule("Q04", "meaning", settle)
 Settled((), quirk="Q05"); quirk = "Q106" if x else "R07"
 notes.add("unknown_thing", seen=x, done="y"); seen.add("nothing"); Diagnostic(quirk="thing_dropped")
+note("nothing", 1); self.note("thing_noted", seen, "done")
 """
-    assert sorted(emitted(ast.parse(code))) == ["Q01", "Q02", "Q05", "Q106", "R07", "thing_dropped", "unknown_thing"]
+    assert sorted(emitted(ast.parse(code))) == [
+        "Q01",
+        "Q02",
+        "Q05",
+        "Q106",
+        "R07",
+        "thing_dropped",
+        "thing_noted",
+        "unknown_thing",
+    ]

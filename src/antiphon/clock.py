@@ -18,6 +18,10 @@ class Clock(Protocol):
         """Seconds since some fixed point; never goes back."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """Let that much time pass."""
+        ...
+
 
 class Ids(Protocol):
     """Where identity comes from."""
@@ -38,6 +42,12 @@ class SystemClock:
         """Seconds since some fixed point; never goes back."""
         return time.monotonic()
 
+    async def sleep(self, seconds: float) -> None:
+        """Let that much time pass."""
+        import asyncio
+
+        await asyncio.sleep(seconds)
+
 
 class RandomIds:
     """Ids of 128 random bits: nobody can guess another's."""
@@ -48,9 +58,13 @@ class RandomIds:
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until it is told to go on; who sleeps by it wakes at once, that much later.
+
+    ``slept_s`` holds how long each sleep was.
+    """
 
     def __init__(self, start_s: float = 1_700_000_000.0) -> None:
+        self.slept_s: list[float] = []
         self._now_s = start_s
 
     def now_s(self) -> float:
@@ -64,6 +78,11 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let that much time pass at once."""
         self._now_s += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Let that much time pass at once."""
+        self.slept_s.append(seconds)
+        self.advance(seconds)
 
 
 class CountingIds:

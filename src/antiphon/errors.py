@@ -5,6 +5,7 @@
     │   ├─ InvalidRequest         a request body or parameter (``param`` names it)
     │   ├─ ModelNotFound          no upstream answers to that model name
     │   ├─ RequestTooLarge        a request outgrew a limit of ours
+    │   ├─ EgressRefused          an address that a request may not make us connect to
     │   └─ ConfigError            a flag, a variable, a line of antiphon.toml
     ├─ AccessDenied               the caller's key is missing or wrong
     ├─ ProtocolError              the upstream's bytes are not what the protocol allows
@@ -31,10 +32,12 @@
     │   ├─ CassetteUnplayed       a recorded answer was never asked for
     │   ├─ ToolDiverged           a tool gave live what it had not given when recorded
     │   └─ ToolFailed             a recorded tool call ended in an error of a class that is not known here
+    ├─ ToolServerError            a server of tools cannot be reached, or says no
     ├─ StoreError
     │   ├─ NotFound               no such object for this owner
     │   ├─ Conflict               the object is not in a state that allows this
     │   ├─ DuplicateItem          the conversation has an item of that id
+    │   ├─ StorageFailed          the bytes of a file cannot be written or read
     │   ├─ StoreLocked            another process holds the data directory
     │   └─ SchemaOutOfDate        the database was written by a newer version
     ├─ RetrievalError             files cannot be indexed or searched
@@ -101,6 +104,12 @@ class RequestTooLarge(UsageError):
     """A request outgrew a limit of ours."""
 
     code = "request_too_large"
+
+
+class EgressRefused(UsageError):
+    """A URL leads to an address that a request may not make us connect to."""
+
+    code = "egress_refused"
 
 
 class ConfigError(UsageError):
@@ -294,6 +303,23 @@ class ToolFailed(CassetteError):
     code = "tool_failed"
 
 
+# --- tools of others -------------------------------------------------------------------------
+
+
+class ToolServerError(AntiphonError):
+    """A server of tools cannot be reached, or says no; the message has its own words, and no secret of ours.
+
+    ``label`` names the server; ``status`` is its HTTP status, where it gave one.
+    """
+
+    code = "tool_server_error"
+
+    def __init__(self, label: str, message: str, *, status: int | None = None) -> None:
+        super().__init__(f"MCP server {label!r}: {message}")
+        self.label = label
+        self.status = status
+
+
 # --- storage ---------------------------------------------------------------------------------
 
 
@@ -329,6 +355,12 @@ class DuplicateItem(StoreError):
     def __init__(self, id: str) -> None:  # noqa: A002 - the field's own word
         super().__init__(f"Duplicate item found with id {id}. Remove duplicate items from your input and try again.")
         self.id = id
+
+
+class StorageFailed(StoreError):
+    """The bytes of a file cannot be written or read."""
+
+    code = "storage_failed"
 
 
 class StoreLocked(StoreError):

@@ -215,10 +215,38 @@ class AnnotationAdded(Event, frozen=True, kw_only=True, tag="annotation.added"):
 # --- what it asks for, and what is done ------------------------------------------------------
 
 
+class ToolListStarted(Event, frozen=True, kw_only=True, tag="tool_list.started"):
+    """A server is asked which tools it has, before the model is asked anything.
+
+    ``source`` says where they come from and which are wanted, so that a later request can tell whether it means them.
+    """
+
+    block: str
+    server: str
+    source: str = ""
+
+
+class ToolListCompleted(Event, frozen=True, kw_only=True, tag="tool_list.completed"):
+    """The server has these tools: ``name``, ``description``, ``input_schema`` and ``annotations`` of each."""
+
+    block: str
+    tools: list[dict[str, Any]]
+
+
+class ToolListFailed(Event, frozen=True, kw_only=True, tag="tool_list.failed"):
+    """The server did not say which tools it has; the run ends with it."""
+
+    block: str
+    error: ErrorInfo
+
+
 class ToolCallStarted(Event, frozen=True, kw_only=True, tag="tool_call.started"):
     """The model calls a tool: its name is known, its arguments may still be coming.
 
     ``call_id`` is the upstream's id where it gave a usable one, else one minted here; unique within the run.
+    ``namespace`` of an ``mcp`` call is its server. Of a tool that the server runs, ``needs_approval`` says that a
+    person decides on the call first, and is shown it whole; ``repeatable`` that it may be run again when nobody knows
+    whether it was. A call that was made in an earlier run, and waited there, has its ``idempotency_key`` from there.
     """
 
     block: str
@@ -227,6 +255,9 @@ class ToolCallStarted(Event, frozen=True, kw_only=True, tag="tool_call.started")
     kind: ToolKind = "function"
     namespace: str | None = None
     choice: int = 0
+    needs_approval: bool = False
+    repeatable: bool = False
+    idempotency_key: str | None = None
 
 
 class ToolCallDelta(Event, frozen=True, kw_only=True, tag="tool_call.delta"):
@@ -256,10 +287,16 @@ class ToolCallExecuting(Event, frozen=True, kw_only=True, tag="tool_call.executi
 
 
 class ToolCallCompleted(Event, frozen=True, kw_only=True, tag="tool_call.completed"):
-    """The tool answered; ``output`` is what the model is told."""
+    """The tool answered; ``output`` is what the model is told.
+
+    ``content`` says the same in parts (``input_text``, ``input_image`` …), where it is more than text. ``results`` are
+    what the call found, as structured data that its item shows.
+    """
 
     block: str
     output: str
+    content: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
 
 
 class ToolCallFailed(Event, frozen=True, kw_only=True, tag="tool_call.failed"):
@@ -271,19 +308,21 @@ class ToolCallFailed(Event, frozen=True, kw_only=True, tag="tool_call.failed"):
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True, tag="approval.requested"):
-    """The call waits for a person's decision."""
+    """The call waits for a person's decision, and so do those in the blocks ``beside`` it."""
 
     block: str
     approval_id: str
+    beside: list[str] = []
 
 
 class ApprovalDecided(Event, frozen=True, kw_only=True, tag="approval.decided"):
-    """A person decided. On a denial, ``reason`` is told to the model."""
+    """A person decided. On a denial, ``reason`` is told to the model; ``arguments`` replace those of the model."""
 
     block: str
     approval_id: str
     approved: bool
     reason: str | None = None
+    arguments: str | None = None
 
 
 # --- what was seen and mended ----------------------------------------------------------------
@@ -325,6 +364,9 @@ RunEvent = (
     | RunFinished
     | TurnStarted
     | ModelEvent
+    | ToolListStarted
+    | ToolListCompleted
+    | ToolListFailed
     | ToolCallExecuting
     | ToolCallCompleted
     | ToolCallFailed

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.agent.loop import OnInterruption, Target, Tool
+from antiphon.agent.acting import Tool
+from antiphon.agent.loop import OnInterruption, Target
 from antiphon.agent.machine import ToolCall, ToolPolicy
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock

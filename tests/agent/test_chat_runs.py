@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.agent.loop import Target, Tool
+from antiphon.agent.acting import Tool
+from antiphon.agent.loop import Target
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.errors import NotFound

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.agent.loop import Target, Tool
+from antiphon.agent.acting import Tool
+from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits, ToolCall
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock

@@ -1,5 +1,7 @@
 """The machine decides from events alone: what is next, and when a run is over."""
 
+from typing import Any
+
 from antiphon.agent.machine import (
     AskApproval,
     CallModel,
@@ -11,6 +13,7 @@ from antiphon.agent.machine import (
     State,
     ToolPolicy,
 )
+from antiphon.agent.prices import Price
 from antiphon.events import (
     ApprovalDecided,
     ErrorInfo,
@@ -25,6 +28,7 @@ from antiphon.events import (
     TurnFailed,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
 from antiphon.testing import text_turn, tool_turn
 
@@ -166,3 +170,41 @@ def test_no_turn_begins_when_the_tokens_are_used_up_but_an_answer_that_is_there_
     play(machine, tool_turn(("c1", "add", "{}")))
     assert feed(machine, ToolCallCompleted(block="0.0", output="5")) == [Finish("incomplete", "max_total_tokens")]
     assert play(Machine(limits), text_turn("a", "b", "c")) == [Finish("completed")]
+
+
+# --- limits of cost and of going in a circle ----------------------------------------------------
+
+
+def in_vain(machine: Machine, turns: int, output: str = "nothing") -> Any:
+    """Turns that make the same call, each with this result."""
+    effect = None
+    for number in range(turns):
+        block = f"{number}.0"
+        machine.feed(TurnStarted(turn=number, interaction="i", upstream="u", model="m"))
+        machine.feed(ToolCallStarted(block=block, call_id=f"c{number}", name="look"))
+        machine.feed(ToolCallFinished(block=block, arguments="{}"))
+        usage = Usage(input_tokens=500_000, output_tokens=100_000, cached_tokens=100_000)
+        machine.feed(TurnFinished(turn=number, finish_reason="tool_calls", usage=usage))
+        effect = machine.feed(ToolCallCompleted(block=block, output=output.format(number)))
+        if isinstance(effect, Finish):
+            break
+    return effect
+
+
+def test_a_run_that_makes_one_call_with_one_result_again_and_again_ends_at_its_limit() -> None:
+    tools = {"look": ToolPolicy()}
+    started = RunStarted(run="resp_1", created_at_s=0, model="m", request={})
+    machine = Machine(Limits(max_repeats=3), tools)
+    machine.feed(started)
+    assert in_vain(machine, 9) == Finish("incomplete", "max_repeats")
+    patient = Machine(Limits(max_repeats=3), tools)
+    patient.feed(started)
+    assert in_vain(patient, 9, "still at {}") == CallModel(9, 0)
+
+
+def test_no_turn_begins_when_the_turns_before_it_cost_too_much() -> None:
+    price = Price(input_usd_per_1m=1.0, output_usd_per_1m=10.0, cached_usd_per_1m=0.0)
+    machine = Machine(Limits(max_cost_usd=2.0, prices={"m": price}), {"look": ToolPolicy()})
+    machine.feed(RunStarted(run="resp_1", created_at_s=0, model="m", request={}))
+    assert in_vain(machine, 9, "{}") == Finish("incomplete", "max_cost_usd")
+    assert machine._turn == 1  # 1.4 dollars a turn

@@ -21,14 +21,18 @@ REASONING_FIRST = ("reasoning", "reasoning_content")
 # id -> where it applies, and all its fields, each with what goes only with it. An empty URL means anywhere,
 # an empty model any.
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "openai": ("https://api.openai.com/v1", "gpt-4o", {"system_messages": "keep", "takes": "verbosity"}),
+    "openai": (
+        "https://api.openai.com/v1",
+        "gpt-4o",
+        {"system_messages": "keep", "takes": "verbosity", "responses": "full"},
+    ),
     "openai/reasoning": (
         "https://api.openai.com/v1",
         "gpt-5.2",
         {"max_tokens_key": "max_completion_tokens", "developer_role": "developer"},
     ),
     "openai/sampling": ("https://x.openai.azure.com/openai/v1", "o4-mini", {"refuses": "temperature"}),
-    "azure": ("https://x.openai.azure.com/openai/v1", "gpt-4o", {"takes": "prompt_cache_key"}),
+    "azure": ("https://x.openai.azure.com/openai/v1", "gpt-4o", {"takes": "prompt_cache_key", "responses": "full"}),
     "azure/reasoning": (
         "https://x.openai.azure.com/openai/v1",
         "gpt-5-mini",

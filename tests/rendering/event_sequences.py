@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -32,6 +33,9 @@ from antiphon.events import (
     ToolCallFailed,
     ToolCallFinished,
     ToolCallStarted,
+    ToolListCompleted,
+    ToolListFailed,
+    ToolListStarted,
     TurnFailed,
     TurnFinished,
     TurnStarted,
@@ -131,7 +135,7 @@ def reasoning_blocks(draw: st.DrawFn, block: str, choice: int) -> list[Event]:
 
 
 @st.composite
-def call_blocks(draw: st.DrawFn, block: str, choice: int) -> list[Event]:
+def call_blocks(draw: st.DrawFn, block: str, choice: int, *, hosted: bool = True) -> list[Event]:
     parts = draw(st.lists(texts, max_size=4))
     mended = draw(st.sampled_from(["".join(parts), "".join(parts) + "}", "{}"]))
     return call(
@@ -140,9 +144,17 @@ def call_blocks(draw: st.DrawFn, block: str, choice: int) -> list[Event]:
         arguments=mended,
         choice=choice,
         status=draw(statuses),
-        kind=draw(st.sampled_from(["function", "function", "custom", "mcp"])),
+        kind=draw(st.sampled_from(["function", "function", "custom", *(["mcp", "file_search"] if hosted else [])])),
         namespace=draw(st.none() | st.just("ns")),
+        needs_approval=hosted and not choice and draw(st.sampled_from([False, False, True])),
     )
+
+
+def list_tools(block: str, server: str, *, error: ErrorInfo | None = None) -> list[Event]:
+    """A server is asked for its tools."""
+    tools = [{"name": "ask", "description": None, "input_schema": {"type": "object"}, "annotations": None}]
+    end = ToolListCompleted(block=block, tools=tools) if error is None else ToolListFailed(block=block, error=error)
+    return [ToolListStarted(block=block, server=server, source="s"), end]
 
 
 BLOCKS: list[Callable[[str, int], st.SearchStrategy[list[Event]]]] = [
@@ -154,19 +166,20 @@ BLOCKS: list[Callable[[str, int], st.SearchStrategy[list[Event]]]] = [
 
 
 @st.composite
-def interleaved(draw: st.DrawFn, number: int) -> list[Event]:
+def interleaved(draw: st.DrawFn, number: int, *, hosted: bool = True) -> list[Event]:
     """The blocks of one turn: each in its own order, side by side or one after the other, with diagnostics between."""
+    kinds = BLOCKS if hosted else [*BLOCKS[:-1], partial(call_blocks, hosted=False)]
     drawn = [
-        draw(draw(st.sampled_from(BLOCKS))(f"{number}.{index}", draw(st.sampled_from([0, 0, 0, 1]))))
+        draw(draw(st.sampled_from(kinds))(f"{number}.{index}", draw(st.sampled_from([0, 0, 0, 1]))))
         for index in range(draw(st.integers(0, 4)))
     ]
-    waiting = [list(block) for block in drawn]
+    left = [list(block) for block in drawn]
     parallel = draw(st.booleans())
     events: list[Event] = []
-    while waiting:
-        block = draw(st.sampled_from(waiting)) if parallel else waiting[0]
+    while left:
+        block = draw(st.sampled_from(left)) if parallel else left[0]
         events.append(block.pop(0))
-        waiting = [rest for rest in waiting if rest]
+        left = [rest for rest in left if rest]
         if draw(st.integers(0, 9)) == 0:
             events.append(Diagnostic(quirk="Q38", seen="x", done="y"))
     return events
@@ -175,13 +188,21 @@ def interleaved(draw: st.DrawFn, number: int) -> list[Event]:
 @st.composite
 def tool_results(draw: st.DrawFn, events: list[Event]) -> list[Event]:
     """What the server does about some of a turn's calls."""
+    whole = {event.block for event in events if isinstance(event, ToolCallFinished) and event.status == "completed"}
     calls = [event for event in events if isinstance(event, ToolCallStarted) and not event.choice]
     results: list[Event] = []
     for started in calls:
         block = started.block
-        if draw(st.booleans()):
-            asked = ApprovalRequested(block=block, approval_id="a")
-            results += [asked, ApprovalDecided(block=block, approval_id="a", approved=True)]
+        if block not in whole:
+            continue
+        if started.needs_approval:
+            results.append(ApprovalRequested(block=block, approval_id=f"mcpr_{block}"))
+            if draw(st.booleans()):
+                continue
+            approved, changed = draw(st.booleans()), draw(st.none() | st.just("{}"))
+            results.append(
+                ApprovalDecided(block=block, approval_id=f"mcpr_{block}", approved=approved, arguments=changed)
+            )
         results.append(ToolCallExecuting(block=block))
         error = ErrorInfo(code="tool_failed", message="m")
         failed = ToolCallFailed(block=block, output="no", error=error)
@@ -190,10 +211,10 @@ def tool_results(draw: st.DrawFn, events: list[Event]) -> list[Event]:
 
 
 @st.composite
-def turns(draw: st.DrawFn, number: int) -> list[Event]:
+def turns(draw: st.DrawFn, number: int, *, hosted: bool = True) -> list[Event]:
     """One model call that may be cut anywhere: then it fails, or a crash leaves it without an end."""
     events: list[Event] = [TurnStarted(turn=number, interaction=f"i{number}", upstream="local", model="m")]
-    events += draw(interleaved(number))
+    events += draw(interleaved(number, hosted=hosted))
     end = draw(st.sampled_from(["finished", "finished", "failed", "crashed"]))
     if end == "finished":
         reason = draw(st.sampled_from(["stop", "length", "tool_calls", "content_filter"]))
@@ -218,7 +239,7 @@ run_ends = st.one_of(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "include": st.just(["reasoning.encrypted_content"]),
+        "include": st.just(["reasoning.encrypted_content", "file_search_call.results"]),
         "tools": st.just([{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}]),
         "instructions": texts,
         "temperature": st.none() | st.floats(0, 2),
@@ -231,9 +252,11 @@ plain_requests = requests.map(lambda request: {**request, "profile": "openai"})
 
 
 @st.composite
-def runs(draw: st.DrawFn, request: st.SearchStrategy[dict[str, Any]] = requests) -> list[Event]:
-    """A whole run: its start, up to three turns, its end."""
+def runs(draw: st.DrawFn, request: st.SearchStrategy[dict[str, Any]] = requests, *, hosted: bool = True) -> list[Event]:
+    """A whole run: its start, up to three turns, its end. With ``hosted``, the server has tools of its own."""
     events: list[Event] = [run_started(**draw(request))]
+    for server in draw(st.lists(st.sampled_from(["a", "b"]), unique=True)) if hosted else ():
+        events += list_tools(f"list.{server}", server, error=draw(st.none() | errors))
     for number in range(draw(st.integers(0, 3))):
-        events += draw(turns(number))
+        events += draw(turns(number, hosted=hosted))
     return [*events, draw(run_ends)]

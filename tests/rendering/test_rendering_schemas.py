@@ -41,14 +41,14 @@ def test_every_event_validates_against_the_document_of_openai(events: list[Event
 
 
 @few
-@given(runs(strict).filter(functions_only))
+@given(runs(strict, hosted=False).filter(functions_only))
 def test_every_event_validates_against_the_document_of_open_responses(events: list[Event]) -> None:
     for frame in ResponsesRenderer().render(events):
         assert complaint("open-responses", json.loads(frame.data)) is None
 
 
 @few
-@given(runs(strict).filter(functions_only))
+@given(runs(strict, hosted=False).filter(functions_only))
 def test_summaries_in_the_default_profile_are_valid_open_responses_too(events: list[Event]) -> None:
     started = replace(events[0], profile="openai", raw_reasoning=False)
     for frame in ResponsesRenderer().render([started, *events[1:]]):

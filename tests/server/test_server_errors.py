@@ -25,6 +25,7 @@ def example(kind: type[AntiphonError]) -> AntiphonError:
     special = {
         errors.EventTooLarge: lambda: errors.EventTooLarge(10),
         errors.NotFound: lambda: errors.NotFound("response", "resp_1"),
+        errors.ToolServerError: lambda: errors.ToolServerError("docs", "no"),
         errors.LimitExceeded: lambda: errors.LimitExceeded("turns", "too many"),
         errors.ExtractionError: lambda: errors.ExtractionError("empty_file", "no"),
     }

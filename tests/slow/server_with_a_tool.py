@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from antiphon.agent.loop import Tool
+from antiphon.agent.acting import Tool
 from antiphon.agent.machine import ToolCall
 from antiphon.config import load_settings
 from antiphon.server.serving import serve

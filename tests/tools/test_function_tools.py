@@ -12,8 +12,9 @@ import pydantic
 import pytest
 
 from antiphon.errors import UsageError
+from antiphon.tools.base import ToolError
 from antiphon.tools.docstrings import parse_docstring
-from antiphon.tools.function import FunctionTool, ToolContext, ToolError, tool
+from antiphon.tools.function import FunctionTool, ToolContext, tool
 
 CONTEXT = ToolContext(run="resp_1", call_id="c1", name="f", idempotency_key="resp_1/0.0", deps=None)
 
@@ -35,7 +36,7 @@ class Unit(msgspec.Struct):
 
 
 def run(made: FunctionTool[..., Any], arguments: str) -> str:
-    return asyncio.run(made.run(arguments, CONTEXT))
+    return asyncio.run(made.run(arguments, CONTEXT)).output
 
 
 def test_the_schema_is_that_of_the_signature_with_defaults_constraints_and_words() -> None:

@@ -209,7 +209,7 @@ def test_an_item_without_type_is_a_message_or_a_reference() -> None:
     assert items[0] == {**MESSAGE, "type": "message"}
 
 
-@pytest.mark.parametrize("kind", ["web_search_call", "compaction_trigger", "mcp_approval_response", "acme:telemetry"])
+@pytest.mark.parametrize("kind", ["web_search_call", "compaction_trigger", "mcp_approval_request", "acme:telemetry"])
 def test_items_of_other_known_kinds_and_extensions_pass_whole(kind: str) -> None:
     item = {"type": kind, "id": "x", "anything": {"a": [None]}}
     assert input_items(decode_request(body(input=[item]))) == [item]

@@ -99,7 +99,7 @@ def _allowed(choice: str | dict[str, Any] | None) -> list[dict[str, Any]] | None
     if choice["type"] == "allowed_tools":
         return list(choice["tools"])
     # A hosted tool that is not here could not be called: the choice was taken for auto, and disclosed.
-    return [choice] if choice["type"] in ("function", "custom", "mcp") else None
+    return [choice] if choice["type"] in ("function", "custom", "mcp", "file_search") else None
 
 
 def _is_meant(call: ToolCallStarted, choice: dict[str, Any]) -> bool:

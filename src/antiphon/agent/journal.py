@@ -39,7 +39,7 @@ class Journal:
         self.events: list[RunEvent] = [started]
         self.started = started
         self._store = store
-        self._owner = owner
+        self.owner = owner
         self._run = started.run
         self._parent = parent
         self._input_items = input_items
@@ -74,7 +74,7 @@ class Journal:
         """
         if self._store is not None and not self._committed:
             await self._store.begin(
-                self._owner,
+                self.owner,
                 self.started,
                 parent=self._parent,
                 input_items=self._input_items,
@@ -143,7 +143,7 @@ class Journal:
             end = self._committed + len(pending)
             has_turn_end = any(isinstance(event, TurnFinished | TurnFailed) for event in pending)
             merge_from = self._turn_began() if self._flushes and has_turn_end else None
-            await self._store.append(self._owner, self._run, pending, merge_from=merge_from)
+            await self._store.append(self.owner, self._run, pending, merge_from=merge_from)
             self._advance(end)
 
     async def _write_end(self, finished: RunFinished) -> None:
@@ -151,7 +151,7 @@ class Journal:
             if self._store is not None:
                 pending = self.events[self._committed :]
                 items = stored_items(self.events)
-                await self._store.finish(self._owner, self._run, pending, finished, output_items=items)
+                await self._store.finish(self.owner, self._run, pending, finished, output_items=items)
                 self._advance(len(self.events))
 
     def _turn_began(self) -> int:

@@ -9,56 +9,47 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import aclosing
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from msgspec import structs
 
+from antiphon.agent.acting import Acting, Decide, Tool
 from antiphon.agent.asking import Asking
+from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal
 from antiphon.agent.machine import (
-    AskApproval,
     CallModel,
-    CallTools,
+    CarriedCall,
     Effect,
     Finish,
     Limits,
     Machine,
-    ToolCall,
-    ToolPolicy,
+    TakeUp,
 )
+from antiphon.agent.retrying import backoff_s, chance_of, target_of
 from antiphon.clock import Clock, Ids
 from antiphon.errors import LimitExceeded
 from antiphon.events import (
     BARRIERS,
-    ApprovalDecided,
-    ApprovalRequested,
     ErrorInfo,
     ModelEvent,
     RunEvent,
     RunFinished,
     RunStarted,
-    ToolCallCompleted,
-    ToolCallExecuting,
-    ToolCallFailed,
     ToolCallStarted,
     TurnFailed,
     TurnStarted,
 )
 from antiphon.providers.base import ModelCall, Provider
 from antiphon.rendering.items import is_abandoned, output_items
-from antiphon.tools.function import ToolError
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 _BARRIERS = frozenset(BARRIERS)
 
-# What the model is told of calls that were not run, or may have been.
-_REFUSED = "This call was not run: it was denied, or the limit of tool calls is reached."
-_UNKNOWN = (
-    "The outcome of this call is unknown: the server stopped while it was running, and it was not run again."
-    " It may have taken effect: check before you repeat it."
-)
+# A call and its output in one item.
+_HOSTED_CALLS = frozenset({"mcp_call", "file_search_call"})
 
 # Why a run ended that its `before_turn` ended.
 STOPPED = "stopped"
@@ -76,22 +67,8 @@ class Target(NamedTuple):
     model: str
 
 
-class Tool(NamedTuple):
-    """A tool the server runs itself. ``run`` takes a whole call and gives what the model is told."""
-
-    run: Callable[[ToolCall], Awaitable[str]]
-    policy: ToolPolicy = ToolPolicy()
-
-
-class Decision(NamedTuple):
-    """What a person decided on a call; the model is told the ``reason`` of a denial."""
-
-    approved: bool
-    reason: str | None = None
-
-
-# Called before the model is; gives what is to be asked instead, or None to end the run before it.
-BeforeTurn = Callable[[ModelCall], Awaitable[ModelCall | None]]
+# Called before the model is; gives what is to be asked instead, or how the run is to end before it.
+BeforeTurn = Callable[[ModelCall], Awaitable[ModelCall | Finish]]
 
 
 class Loop:
@@ -99,6 +76,8 @@ class Loop:
 
     ``client_tools`` names the tools that the client runs, if all of them are known: see `Machine`. ``before_turn`` may
     change each model call; ``decide`` is asked about calls that need an approval, which otherwise end the run.
+    ``hosted`` are the tools of the server that are no functions; they are closed with the run. ``carried`` are calls of
+    an earlier run that were decided on.
     """
 
     def __init__(
@@ -117,7 +96,9 @@ class Loop:
         on_interruption: OnInterruption = "retry",
         client_tools: Container[str] | None = None,
         before_turn: BeforeTurn | None = None,
-        decide: Callable[[ToolCall], Awaitable[Decision]] | None = None,
+        decide: Decide | None = None,
+        hosted: HostedTools | None = None,
+        carried: Sequence[CarriedCall] = (),
     ) -> None:
         self._run = run
         self._request = request
@@ -127,12 +108,18 @@ class Loop:
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        self._tools = tools or {}
         self._authorization = authorization
-        policies = {name: tool.policy for name, tool in self._tools.items()}
-        self._machine = Machine(limits, policies, client_tools=client_tools)
+        self._hosted = hosted
+        policies = {name: tool.policy for name, tool in (tools or {}).items()}
+        self._machine = Machine(
+            limits,
+            policies,
+            client_tools=client_tools,
+            servers=() if hosted is None else hosted.unlisted,
+            carried=carried,
+        )
+        self._acting = Acting(events=journal.events, ids=ids, tools=tools or {}, hosted=hosted, decide=decide)
         self._before_turn = before_turn
-        self._decide = decide
         self._on_interruption = on_interruption
         self._accepted = False
         self._is_suspended = False
@@ -182,6 +169,9 @@ class Loop:
             _log.exception("run %s failed", self._run)
             info = ErrorInfo(code="internal_error", message=f"Internal error ({type(error).__name__}).")
             yield held + await self._settle(Finish("failed", error=info))
+        finally:
+            if self._hosted is not None:
+                await self._hosted.close()
 
     async def _begin(self) -> None:
         begun = asyncio.ensure_future(self._journal.begin())
@@ -202,15 +192,19 @@ class Loop:
         effect = self._machine.pending
         while effect is not None and not isinstance(effect, Finish):
             following: Effect | None = None
-            call = await self._next_call(effect) if isinstance(effect, CallModel) else None
-            if isinstance(effect, CallModel) and call is None:
+            if isinstance(effect, CallModel) and (given_up := await self._hold_off(effect)) is not None:
                 self._accepted = True
-                yield await self._settle(Finish("completed", STOPPED))
+                yield await self._settle(given_up)
+                return
+            call = await self._next_call(effect) if isinstance(effect, CallModel) else None
+            if isinstance(call, Finish):
+                self._accepted = True
+                yield await self._settle(call)
                 return
             async with aclosing(self._perform(effect, call)) as batches:
                 async for batch in batches:
                     self._journal.add(batch)
-                    if batch and type(batch[0]) in _BARRIERS:
+                    if batch and type(batch[-1]) in _BARRIERS:
                         await self._journal.commit()
                     following = self._machine.feed_all(batch) or following
                     if isinstance(following, Finish):
@@ -230,19 +224,40 @@ class Loop:
             yield await self._finish(effect or Finish("completed"))
 
     def _perform(self, effect: Effect, call: ModelCall | None) -> AsyncGenerator[list[RunEvent], None]:
-        if isinstance(effect, CallModel):
-            assert call is not None
-            return self._call_model(effect, call)
-        if isinstance(effect, CallTools):
-            return self._call_tools(effect)
-        assert isinstance(effect, AskApproval)
-        return self._ask_approval(effect)
+        match effect:
+            case CallModel():
+                assert call is not None
+                return self._call_model(effect, call)
+            case Finish():
+                raise AssertionError("unreachable: the end is nothing to be done")
+            case TakeUp():
+                self._accepted = True  # whatever the calls do is worth seeing, before a model is asked
+        return self._acting.perform(effect)
 
     def _target(self, effect: CallModel) -> Target:
-        return self._targets[min(effect.attempt, len(self._targets) - 1)]
+        return self._targets[target_of(effect.attempt, len(self._targets))]
 
-    async def _next_call(self, effect: CallModel) -> ModelCall | None:
-        """What to ask the model, or None if the run is to end here."""
+    async def _hold_off(self, effect: CallModel) -> Finish | None:
+        """Wait before a model is asked again; or the end of the run, if that is asked to be too long a wait."""
+        if not effect.attempt:
+            return None
+        failed = next(event for event in reversed(self._journal.events) if isinstance(event, TurnFailed))
+        wait_s = backoff_s(
+            effect.attempt,
+            failed.error.retry_after_s,
+            targets=len(self._targets),
+            first_s=self._limits.retry_wait_s,
+            max_s=self._limits.max_retry_wait_s,
+            chance=chance_of(f"{self._run}/{effect.turn}/{effect.attempt}"),
+        )
+        if wait_s is None:
+            return Finish("failed", error=failed.error)
+        if wait_s:
+            await self._clock.sleep(wait_s)
+        return None
+
+    async def _next_call(self, effect: CallModel) -> ModelCall | Finish:
+        """What to ask the model, or how the run is to end here."""
         target = self._target(effect)
         started = _started(effect, target.provider, target.model, self._ids.new("int"))
         # Its beginning says what becomes of a turn before it that failed.
@@ -260,10 +275,11 @@ class Loop:
     async def _call_model(self, effect: CallModel, call: ModelCall) -> AsyncGenerator[list[RunEvent], None]:
         provider = self._target(effect).provider
         yield [_started(effect, provider, call.model, call.interaction)]
+        treated = self._acting.treatment(call.items)
         async with aclosing(self._answer(provider, call)) as batches:
             async for batch in batches:
                 self._accepted = self._accepted or not (batch and isinstance(batch[-1], TurnFailed))
-                yield [*batch]
+                yield treated(batch)
 
     def _answer(self, provider: Provider, call: ModelCall) -> AsyncGenerator[list[ModelEvent], None]:
         request = call.request
@@ -286,54 +302,6 @@ class Loop:
         if maximum is None or not isinstance(started, RunStarted) or started.profile != "open-responses":
             return None
         return max(0, maximum - sum(isinstance(event, ToolCallStarted) for event in self._journal.events))
-
-    async def _call_tools(self, effect: CallTools) -> AsyncGenerator[list[RunEvent], None]:
-        """Run the calls side by side; their results come in the order of the calls, each as soon as that allows."""
-        if effect.calls:
-            yield [ToolCallExecuting(block=call.block) for call in effect.calls]
-        tasks = [asyncio.create_task(self._run_tool(call)) for call in effect.calls]
-        try:
-            while tasks:
-                await asyncio.wait(tasks[:1])
-                done = [*takewhile(asyncio.Task.done, tasks)]
-                del tasks[: len(done)]
-                yield [task.result() for task in done]
-        finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-        refused = [_answered(call, "tool_call_refused", self._refusal(call)) for call in effect.refused]
-        unknown = [_answered(call, "tool_call_interrupted", _UNKNOWN) for call in effect.unknown]
-        if refused or unknown:
-            yield [*refused, *unknown]
-
-    def _refusal(self, call: ToolCall) -> str:
-        decided = (event for event in self._journal.events if isinstance(event, ApprovalDecided))
-        reason = next((event.reason for event in decided if event.block == call.block and not event.approved), None)
-        return f"This call was not run: it was denied. {reason}" if reason else _REFUSED
-
-    async def _run_tool(self, call: ToolCall) -> ToolCallCompleted | ToolCallFailed:
-        tool = self._tools.get(call.name)
-        if tool is None:
-            known = f"There are: {', '.join(self._tools)}." if self._tools else "There are no tools."
-            return _answered(call, "tool_not_found", f"There is no tool {call.name!r}. {known}")
-        try:
-            return ToolCallCompleted(block=call.block, output=await tool.run(call))
-        except ToolError as error:
-            return _answered(call, "tool_failed", str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is a result: the model is told
-            info = ErrorInfo(code="tool_failed", message=f"{type(error).__name__}: {error}")
-            return ToolCallFailed(block=call.block, output=f"The tool failed: {info.message}", error=info)
-
-    async def _ask_approval(self, effect: AskApproval) -> AsyncGenerator[list[RunEvent], None]:
-        asked = [(call, self._ids.new("mcpr")) for call in effect.calls]
-        yield [ApprovalRequested(block=call.block, approval_id=approval) for call, approval in asked]
-        if self._decide is None:
-            return
-        for call, approval in asked:
-            approved, reason = await self._decide(call)
-            yield [ApprovalDecided(block=call.block, approval_id=approval, approved=approved, reason=reason)]
 
     async def _finish(self, finish: Finish) -> list[RunEvent]:
         finished = RunFinished(
@@ -364,12 +332,8 @@ def _started(effect: CallModel, provider: Provider, model: str, interaction: str
     )
 
 
-def _answered(call: ToolCall, code: str, message: str) -> ToolCallFailed:
-    return ToolCallFailed(block=call.block, output=message, error=ErrorInfo(code=code, message=message))
-
-
 def _has_acted(said: Sequence[Item]) -> bool:
-    return any(str(item["type"]).endswith("_output") for item in said)
+    return any(item["type"] in _HOSTED_CALLS or str(item["type"]).endswith("_output") for item in said)
 
 
 def _unforced(request: CreateResponse | CreateChatCompletion) -> CreateResponse | CreateChatCompletion:

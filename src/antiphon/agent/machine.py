@@ -6,12 +6,16 @@ resumed after a crash or forked at a step is this same machine fed a recorded pr
 not done again.
 
     IDLE ── run.started ──> ASKING ── turn.finished, nothing to do ─────────────> ENDED
-                            │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
-                            │  │ │── turn.failed, interrupted, to be retried ─> ASKING, the next turn
-                            │  │ └── turn.failed ─────────────────────────────> ENDED
-          server-side calls │  │ all answered
-                            ▼  │
-                           ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+             │        ▲     │  ▲ │── turn.failed, nothing shown, tries left ──> ASKING
+             │        │     │  │ │── turn.failed, interrupted, to be retried ─> ASKING, the next turn
+             ▼        │     │  │ └── turn.failed ─────────────────────────────> ENDED
+          LISTING ── listed │  │ all answered
+             │              ▼  │
+             │ carried     ACTING ── approval needed ──> WAITING ── decided ──> ACTING
+             └──────────────────────────────────────────────────▲
+
+Calls that waited for a decision in an earlier run are carried into this one: it begins with them, decided, and asks
+the model when they are answered.
 
 What a journal that broke off had under way, `Machine.interruption` closes, and `Machine.pending` is what is left to do.
 
@@ -21,12 +25,14 @@ output. Only whole calls are ever executed: after a cut, or at the token limit, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 import msgspec
 
+from antiphon.agent.prices import Price
 from antiphon.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -48,6 +54,10 @@ from antiphon.events import (
     ToolCallFailed,
     ToolCallFinished,
     ToolCallStarted,
+    ToolKind,
+    ToolListCompleted,
+    ToolListFailed,
+    ToolListStarted,
     TurnFailed,
     TurnFinished,
     TurnStarted,
@@ -63,7 +73,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
     often an answer that is not in the format that was asked for is asked again. No turn begins when the turns before
-    it used up ``max_total_tokens``, as their upstreams counted them.
+    it used up ``max_total_tokens``, as their upstreams counted them, or ``max_cost_usd`` by ``prices``, which are by
+    the upstream's name for a model; nor when one call with one result has been made ``max_repeats`` times.
+
+    Before a model is asked again there is a wait, ``retry_wait_s`` at first and twice as long each time, or what the
+    upstream asks for; if that is longer than ``max_retry_wait_s``, the run fails instead.
     """
 
     max_turns: int = 64
@@ -71,7 +85,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 1
     max_format_retries: int = 1
     max_total_tokens: int | None = None
+    max_cost_usd: float | None = None
+    max_repeats: int | None = None
     timeout_s: float = 3600.0
+    retry_wait_s: float = 1.0
+    max_retry_wait_s: float = 60.0
+    prices: Mapping[str, Price] = {}
 
 
 class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +113,29 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     arguments: str
     idempotency_key: str
+    kind: ToolKind = "function"
+    namespace: str | None = None
+    needs_approval: bool = False
+    repeatable: bool = False
+
+
+class CarriedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole call of an earlier run that waited for a decision there.
+
+    Without ``approval_id`` it waited only beside one that needed it. ``new_arguments`` are a person's, in the place of
+    the model's.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    idempotency_key: str
+    kind: ToolKind = "function"
+    namespace: str | None = None
+    approval_id: str | None = None
+    approved: bool = True
+    reason: str | None = None
+    new_arguments: str | None = None
 
 
 # --- effects ---------------------------------------------------------------------------------
@@ -104,6 +146,19 @@ class CallModel(NamedTuple):
 
     turn: int
     attempt: int
+
+
+class ListTools(NamedTuple):
+    """Ask these servers which tools they have; ``begun`` were asked before a process died, in these blocks."""
+
+    servers: tuple[str, ...]
+    begun: Mapping[str, str]
+
+
+class TakeUp(NamedTuple):
+    """Note the calls that an earlier run left waiting, and what was decided on them."""
+
+    calls: tuple[CarriedCall, ...]
 
 
 class CallTools(NamedTuple):
@@ -118,9 +173,10 @@ class CallTools(NamedTuple):
 
 
 class AskApproval(NamedTuple):
-    """Let a person decide on these calls before anything of the batch runs."""
+    """Let a person decide on these calls before anything of the batch runs; ``beside`` waits with them."""
 
     calls: tuple[ToolCall, ...]
+    beside: tuple[ToolCall, ...] = ()
 
 
 class Finish(NamedTuple):
@@ -131,13 +187,14 @@ class Finish(NamedTuple):
     error: ErrorInfo | None = None
 
 
-Effect = CallModel | CallTools | AskApproval | Finish
+Effect = ListTools | TakeUp | CallModel | CallTools | AskApproval | Finish
 
 
 class State(Enum):
     """Where a run stands."""
 
     IDLE = auto()
+    LISTING = auto()
     ASKING = auto()
     ACTING = auto()
     WAITING = auto()
@@ -149,8 +206,13 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 _INTERRUPTION = ErrorInfo(code=INTERRUPTED, message="The server stopped while this response was being made.")
 
+# Kinds of tools that a server runs, and no client can.
+_HOSTED = frozenset({"mcp", "file_search", "web_search"})
+
 # A call of a tool that is not there has no effect.
 _OF_NO_TOOL = ToolPolicy(read_only=True)
+# Of a hosted tool the journal says what holds.
+_OF_NO_POLICY = ToolPolicy()
 
 _FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | type[RefusalFinished]] = {
     TextStarted: TextFinished,
@@ -160,10 +222,11 @@ _FINISHED_FOR: dict[type[Event], type[TextFinished] | type[ReasoningFinished] | 
 
 
 class Machine:
-    """One run's decisions. ``tools`` are those the server runs itself.
+    """One run's decisions. ``tools`` are the functions the server runs itself; hosted tools it always does.
 
     A call of any other is the client's; where ``client_tools`` names all that the client has, one of a tool that
-    nobody has is handed to `CallTools`, to be answered.
+    nobody has is handed to `CallTools`, to be answered. ``servers`` are asked for their tools first, ``carried`` are
+    calls that an earlier run left.
     """
 
     def __init__(
@@ -172,6 +235,8 @@ class Machine:
         tools: Mapping[str, ToolPolicy] | None = None,
         *,
         client_tools: Container[str] | None = None,
+        servers: Iterable[str] = (),
+        carried: Iterable[CarriedCall] = (),
     ) -> None:
         self.state = State.IDLE
         self._limits = limits or Limits()
@@ -179,18 +244,23 @@ class Machine:
         self._client_tools = client_tools
         self._run = ""
         self._effect: Effect | None = None  # decided last, not begun
-        self._turn = 0
+        self._turn = -1
         self._attempt = 0
         self._in_turn = False  # a turn was started and did not end
         self._shown = False  # something of this turn was already given on
         self._open: dict[str, Event] = {}  # started, not finished: block -> its started event
         self._calls: list[ToolCall] = []  # whole calls of this turn, in order
         self._broken = False  # a call of this turn was cut off
-        self._approved: dict[str, bool] = {}
+        self._unlisted: dict[str, str | None] = dict.fromkeys(servers)  # server -> its block, once it was asked
+        self._carried = tuple(carried)
+        self._decided: dict[str, ApprovalDecided] = {}
         self._unanswered: dict[str, None] = {}  # blocks of server-side calls without a result, in order
         self._executing: set[str] = set()  # blocks of calls that were begun
         self._executed = 0
         self._used_tokens = 0
+        self._model = ""
+        self._cost_usd = 0.0
+        self._repeats: Counter[tuple[str | None, ...]] = Counter()  # how often one call had one result
 
     def feed(self, event: Event) -> Effect | None:
         """Take the run's next event; return what must be done because of it, if anything."""
@@ -213,10 +283,12 @@ class Machine:
         `interruption` would close.
         """
         effect = self._effect
+        if isinstance(effect, ListTools):
+            return self._list_tools()
         if not isinstance(effect, CallTools):
             return effect
         left = [call for call in effect.calls if call.block in self._unanswered]
-        unknown = tuple(call for call in left if call.block in self._executing and not self._may_run_again(call))
+        unknown = tuple(call for call in left if call.block in self._executing and not call.repeatable)
         return CallTools(
             calls=tuple(call for call in left if call not in unknown),
             refused=tuple(call for call in effect.refused if call.block in self._unanswered),
@@ -237,8 +309,10 @@ class Machine:
         """The events without which the run must not be ended from outside its course: after a cancel, a cut, a crash.
 
         What is open is closed as incomplete, and every call that the server owes an answer has one, so that the
-        transcript can be continued.
+        transcript can be continued. A call that waits for a person goes on waiting: it can still be decided on.
         """
+        if self.state is State.WAITING:
+            return [*self.close_open_blocks()]
         message = "This call has no result: the run was ended before there was one."
         error = ErrorInfo(code="tool_call_abandoned", message=message)
         unanswered = [ToolCallFailed(block=block, output=message, error=error) for block in self._unanswered]
@@ -261,13 +335,33 @@ class Machine:
 
     def _on_run_started(self, event: RunStarted) -> Effect:
         self._run = event.run
-        self.state = State.ASKING
-        return CallModel(0, 0)
+        return self._list_tools() if self._unlisted else self._begin()
+
+    def _list_tools(self) -> ListTools:
+        self.state = State.LISTING
+        begun = {server: block for server, block in self._unlisted.items() if block is not None}
+        return ListTools(tuple(self._unlisted), begun)
+
+    def _on_list_started(self, event: ToolListStarted) -> None:
+        self._unlisted[event.server] = event.block
+
+    def _on_list_completed(self, event: ToolListCompleted) -> Effect | None:
+        for server in [server for server, block in self._unlisted.items() if block == event.block]:
+            del self._unlisted[server]
+        return None if self._unlisted else self._begin()
+
+    def _on_list_failed(self, event: ToolListFailed) -> Effect:
+        return self._end(Finish("failed", error=event.error))
+
+    def _begin(self) -> Effect:
+        if self._carried:
+            return TakeUp(self._carried)
+        return self._ask_next_turn()
 
     def _on_turn_started(self, event: TurnStarted) -> None:
         self.state = State.ASKING
         self._effect = None
-        self._turn, self._attempt = event.turn, event.attempt
+        self._turn, self._attempt, self._model = event.turn, event.attempt, event.model
         self._in_turn, self._shown, self._broken = True, False, False
         self._calls = []
 
@@ -283,14 +377,23 @@ class Machine:
         if event.status != "completed":
             self._broken = True
         elif isinstance(started, ToolCallStarted) and started.choice == 0:
-            call = ToolCall(
-                block=event.block,
-                call_id=started.call_id,
-                name=started.name,
-                arguments=event.arguments,
-                idempotency_key=f"{self._run}/{event.block}",
-            )
-            self._calls.append(call)
+            self._calls.append(self._whole(started, event.arguments))
+            if not self._in_turn:  # carried from an earlier run
+                self._unanswered[event.block] = None
+
+    def _whole(self, started: ToolCallStarted, arguments: str) -> ToolCall:
+        policy = self._tools.get(started.name, _OF_NO_TOOL) if started.kind not in _HOSTED else _OF_NO_POLICY
+        return ToolCall(
+            block=started.block,
+            call_id=started.call_id,
+            name=started.name,
+            arguments=arguments,
+            idempotency_key=started.idempotency_key or f"{self._run}/{started.block}",
+            kind=started.kind,
+            namespace=started.namespace,
+            needs_approval=started.needs_approval or policy.needs_approval,
+            repeatable=started.repeatable or policy.idempotent or policy.read_only,
+        )
 
     def _on_turn_failed(self, event: TurnFailed) -> Effect:
         self._in_turn = False
@@ -314,20 +417,19 @@ class Machine:
             return self._end(Finish("completed"))
         self._unanswered = {call.block: None for call in own}
         self.state = State.ACTING
-        waiting = tuple(call for call in own if self._policy(call).needs_approval)
+        waiting = tuple(call for call in own if call.needs_approval)
         if waiting:
             self.state = State.WAITING
-            return AskApproval(waiting)
+            return AskApproval(waiting, tuple(call for call in own if not call.needs_approval))
         return self._act(own)
 
     def _on_asked(self, event: ApprovalRequested) -> None:
         self._effect = None
 
     def _on_decided(self, event: ApprovalDecided) -> Effect | None:
-        self._approved[event.block] = event.approved
+        self._decided[event.block] = event
         own = tuple(call for call in self._calls if call.block in self._unanswered)
-        undecided = [call for call in own if self._policy(call).needs_approval and call.block not in self._approved]
-        if undecided:
+        if any(call.needs_approval and call.block not in self._decided for call in own):
             return None
         self.state = State.ACTING
         return self._act(own)
@@ -337,26 +439,26 @@ class Machine:
         run: list[ToolCall] = []
         refused: list[ToolCall] = []
         for call in calls:
-            allowed = self._approved.get(call.block, True) and self._executed < self._limits.max_tool_calls
+            decided = self._decided.get(call.block)
+            allowed = (decided is None or decided.approved) and self._executed < self._limits.max_tool_calls
+            if allowed and decided is not None and decided.arguments is not None:
+                call = msgspec.structs.replace(call, arguments=decided.arguments)
             (run if allowed else refused).append(call)
             self._executed += allowed
         return CallTools(tuple(run), tuple(refused))
 
     def _is_own(self, call: ToolCall) -> bool:
-        return call.name in self._tools or (self._client_tools is not None and call.name not in self._client_tools)
-
-    def _policy(self, call: ToolCall) -> ToolPolicy:
-        return self._tools.get(call.name, _OF_NO_TOOL)
-
-    def _may_run_again(self, call: ToolCall) -> bool:
-        policy = self._policy(call)
-        return policy.idempotent or policy.read_only
+        if call.kind in _HOSTED or call.name in self._tools:
+            return True
+        return self._client_tools is not None and call.name not in self._client_tools
 
     def _on_executing(self, event: ToolCallExecuting) -> None:
         self._executing.add(event.block)
 
     def _on_answered(self, event: ToolCallCompleted) -> Effect | None:
         self._unanswered.pop(event.block, None)
+        if (call := next((call for call in self._calls if call.block == event.block), None)) is not None:
+            self._repeats[call.namespace, call.name, call.arguments, event.output] += 1
         if self._unanswered or self.state is not State.ACTING:
             return None
         if not all(map(self._is_own, self._calls)):
@@ -366,12 +468,18 @@ class Machine:
     def _count(self, usage: Usage | None) -> None:
         if usage is not None:
             self._used_tokens += usage.total_tokens or usage.input_tokens + usage.output_tokens
+            if (price := self._limits.prices.get(self._model)) is not None:
+                self._cost_usd += price.cost_usd(usage)
 
     def _ask_next_turn(self) -> Effect:
         if self._turn + 1 >= self._limits.max_turns:
             return self._end(Finish("incomplete", "max_turns"))
         if self._limits.max_total_tokens is not None and self._used_tokens >= self._limits.max_total_tokens:
             return self._end(Finish("incomplete", "max_total_tokens"))
+        if self._limits.max_cost_usd is not None and self._cost_usd >= self._limits.max_cost_usd:
+            return self._end(Finish("incomplete", "max_cost_usd"))
+        if self._limits.max_repeats is not None and max(self._repeats.values(), default=0) >= self._limits.max_repeats:
+            return self._end(Finish("incomplete", "max_repeats"))
         self.state = State.ASKING
         return CallModel(self._turn + 1, 0)
 
@@ -387,6 +495,9 @@ class Machine:
 # Which event moves the machine, and how. Deltas, diagnostics and the like are not in it: they move nothing.
 _TRANSITIONS: dict[type[Event], Callable[..., Effect | None]] = {
     RunStarted: Machine._on_run_started,
+    ToolListStarted: Machine._on_list_started,
+    ToolListCompleted: Machine._on_list_completed,
+    ToolListFailed: Machine._on_list_failed,
     TurnStarted: Machine._on_turn_started,
     TextStarted: Machine._on_block_started,
     ReasoningStarted: Machine._on_block_started,

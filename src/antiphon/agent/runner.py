@@ -12,13 +12,16 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from antiphon.agent.acting import Tool
+from antiphon.agent.approvals import carried_calls, unacted
+from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal, stored_items
-from antiphon.agent.loop import Loop, OnInterruption, Target, Tool
-from antiphon.agent.machine import INTERRUPTED, Limits, Machine
+from antiphon.agent.loop import Loop, OnInterruption, Target
+from antiphon.agent.machine import INTERRUPTED, CarriedCall, Limits, Machine
 from antiphon.clock import Clock, Ids
 from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
@@ -26,6 +29,7 @@ from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
 from antiphon.store.references import resolved
 from antiphon.wire.chat_requests import CreateChatCompletion
+from antiphon.wire.hosted import HOSTED_TYPES, without_secrets
 from antiphon.wire.items import check_outputs
 from antiphon.wire.responses import CreateResponse, Item, conversation_of, input_items, stored_request
 
@@ -45,6 +49,10 @@ class Shown(NamedTuple):
 DEFAULT = Shown()
 
 
+# Owner, the tools of a request, and all items that its run begins with.
+Host = Callable[[str, Sequence[dict[str, Any]], Sequence[Item]], HostedTools]
+
+
 class _BackgroundRun(NamedTuple):
     task: asyncio.Task[None]
     loop: Loop
@@ -55,7 +63,8 @@ class Runner:
 
     At most ``max_background_runs`` of them go at once, the others wait their turn. ``on_interruption`` says what
     becomes of a turn that the end of a process cut off after somebody may have seen part of it. ``on_ended`` is told
-    the events of each run when it has ended, in whatever way.
+    the events of each run when it has ended, in whatever way. ``host`` gives the tools that a request of an owner's
+    finds here besides functions.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Runner:
         max_background_runs: int = DEFAULT_MAX_BACKGROUND_RUNS,
         on_interruption: OnInterruption = "retry",
         on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
+        host: Host | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -79,6 +89,7 @@ class Runner:
         self._tools = tools or {}
         self._on_interruption = on_interruption
         self._on_ended = on_ended
+        self._host = host
         self._slots = asyncio.Semaphore(max_background_runs)
         self._going: dict[tuple[str, str], Journal] = {}  # stored runs that this process does, by owner and run
         self._background: dict[tuple[str, str], _BackgroundRun] = {}
@@ -158,11 +169,12 @@ class Runner:
             await resolved(self._store, owner, input_items(request), param="input"), partial(input_item_id, run)
         )
         check_outputs(own_input, history)
+        carried = carried_calls(history, own_input)
         started = RunStarted(
             run=run,
             created_at_s=int(self._clock.now_s()),
             model=request.model,
-            request={key: value for key, value in request.raw.items() if key != "input"},
+            request=_written(request),
             **shown._asdict(),
         )
         journal = Journal(
@@ -174,7 +186,7 @@ class Runner:
             conversation=conversation,
             flushes=flushes,
         )
-        return journal, self._loop(journal, request, history + own_input, self._tools, authorization)
+        return journal, self._loop(journal, request, history + own_input, self._tools, authorization, carried)
 
     def _loop(
         self,
@@ -183,6 +195,7 @@ class Runner:
         items: list[Item],
         tools: Mapping[str, Tool],
         authorization: str | None = None,
+        carried: Sequence[CarriedCall] = (),
     ) -> Loop:
         targets = self._resolve(request.model)
         is_strict = journal.started.profile == "open-responses"
@@ -198,7 +211,17 @@ class Runner:
             tools=tools,
             authorization=authorization,
             on_interruption="fail" if is_strict else self._on_interruption,
+            hosted=self._hosted_tools(journal.owner, request, items),
+            carried=carried,
         )
+
+    def _hosted_tools(
+        self, owner: str, request: CreateResponse | CreateChatCompletion, items: Sequence[Item]
+    ) -> HostedTools | None:
+        if self._host is None or not isinstance(request, CreateResponse):
+            return None
+        tools = [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES]
+        return self._host(owner, tools, items) if tools else None
 
     # --- runs in the background --------------------------------------------------------------
 
@@ -366,7 +389,9 @@ class Runner:
             journal = Journal.resumed(self._store, left.owner, events, flushes=True)
             items = await self._store.context(left.owner, left.run)
             try:
-                loop = self._loop(journal, stored_request(journal.started.request), items, self._tools)
+                request = stored_request(journal.started.request)
+                carried = carried_calls(items, unacted(items))
+                loop = self._loop(journal, request, items, self._tools, carried=carried)
                 self._do_in_background((left.owner, left.run), journal, loop)
                 return True
             except AntiphonError as gone:  # its model, say
@@ -383,6 +408,14 @@ class Runner:
         """Until each run that a dead process left is either taken over or ended."""
         if self._recovery is not None:
             await asyncio.wait((self._recovery,))
+
+
+def _written(request: CreateResponse) -> dict[str, Any]:
+    """The request as its journal keeps it: items have a place of their own, and secrets have none."""
+    written = {key: value for key, value in request.raw.items() if key != "input"}
+    if isinstance(tools := written.get("tools"), list):
+        written["tools"] = [without_secrets(tool) for tool in tools]
+    return written
 
 
 def _is_background(events: Sequence[RunEvent]) -> bool:

@@ -13,9 +13,12 @@ from antiphon.cli.common import EXIT_NOT_STARTED, explained, say
 
 @click.command()
 @click.option(
-    "--upstream", metavar="URL", help="Where Chat Completions are answered, such as http://localhost:8080/v1."
+    "--upstream",
+    metavar="URL|NAME",
+    help="Where Chat Completions are answered, such as http://localhost:8080/v1, or a usual name such as groq.",
 )
 @click.option("--api-key-env", metavar="NAME", help="The variable that holds the upstream's key.")
+@click.option("--upstream-api", metavar="API", help="What the upstream is asked over: chat (the default) or responses.")
 @click.option("--record", metavar="FILE", help="Write every call of the upstream to a cassette.")
 @click.option("--replay", metavar="FILE", help="Answer from a recording instead of an upstream.")
 @click.option("--auto", metavar="FILE", help="Answer from a cassette, and record what it does not hold.")

@@ -1,27 +1,34 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
 from antiphon.config.loading import hash_key, load_dialects, load_settings
+from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
+    FileSettings,
     LimitSettings,
     ModelRoute,
     OwnerSettings,
     Profile,
     ReasoningEvents,
     Repair,
+    RetrievalSettings,
     Settings,
     UnsupportedTools,
     UpstreamSettings,
 )
 
 __all__ = [
+    "EgressSettings",
+    "FileSettings",
     "LimitSettings",
+    "McpServerSettings",
     "ModelRoute",
     "OwnerSettings",
     "Profile",
     "ReasoningEvents",
     "Repair",
+    "RetrievalSettings",
     "Route",
     "ScrubSettings",
     "Settings",

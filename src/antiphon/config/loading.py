@@ -19,12 +19,16 @@ import msgspec
 
 from antiphon.config.dialects import check_entries, read_entries, with_users
 from antiphon.config.files import nearest, read_toml
+from antiphon.config.mcp import check_egress, check_mcp_servers
+from antiphon.config.presets import presets
 from antiphon.config.scrub import check_scrub
 from antiphon.config.settings import (
     SECRET,
+    FileSettings,
     LimitSettings,
     ModelRoute,
     OwnerSettings,
+    RetrievalSettings,
     Settings,
     UpstreamSettings,
 )
@@ -41,15 +45,25 @@ MIN_SEAL_KEY_LENGTH = 32
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub")
+_TABLES = (
+    *("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub"),
+    *("files", "retrieval", "mcp_servers", "egress"),
+)
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
+
+# Tables that hold settings and nothing else.
+_SETTINGS_TABLES: dict[str, type[msgspec.Struct]] = {
+    "limits": LimitSettings,
+    "files": FileSettings,
+    "retrieval": RetrievalSettings,
+}
 
 _SCALARS = (
     *("host", "port", "data_dir", *_CASSETTES, "match", "repair", "on_interruption"),
     *("no_auth", "forward_auth", "profile", "reasoning_events", "unsupported_tools"),
 )
-_UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env"}
+_UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env", "upstream_api": "api"}
 
 # A variable is set for a whole machine and forgotten: production must never be answered from a recording because of
 # one. For the same reason none can name the configuration file, which may say `replay`.
@@ -69,7 +83,8 @@ _ALLOWED = {
     "on_interruption": "'retry' or 'fail'",
     "no_auth": "true or false",
     "forward_auth": "true or false",
-    "base_url": "a URL such as http://localhost:8080/v1",
+    "base_url": "a URL such as http://localhost:8080/v1, or a name such as groq",
+    "api": "'chat' or 'responses'",
     "api_key_env": "the name of an environment variable",
     "api_key": "text",
     "models": 'a list of names or patterns such as ["llama-*"]',
@@ -87,12 +102,23 @@ _ALLOWED = {
     "max_tool_calls": _A_COUNT,
     "max_attempts": _A_COUNT,
     "max_format_retries": "a whole number from 0",
+    "max_repeats": _A_COUNT,
+    "retry_wait_s": _SECONDS,
+    "max_retry_wait_s": _SECONDS,
     "profile": "'openai' or 'open-responses'",
     "reasoning_events": "'summary' or 'raw'",
     "unsupported_tools": "'drop' or 'refuse'",
     "max_background_runs": _A_COUNT,
     "max_body_bytes": _A_COUNT,
     "max_event_bytes": _A_COUNT,
+    "url": "a URL such as s3://bucket/prefix",
+    "max_file_bytes": _A_COUNT,
+    "max_total_bytes": _A_COUNT,
+    "embeddings": "the name of a model, such as upstream/model",
+    "rewrite": "the name of a model, such as upstream/model",
+    "dimensions": _A_COUNT,
+    "max_concurrent_files": _A_COUNT,
+    "file_timeout_s": _SECONDS,
 }
 
 
@@ -165,11 +191,18 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         upstreams=upstreams,
         dialects=dialects,
         models=_models(toml.table("models"), upstreams),
-        limits=_build(LimitSettings, toml.table("limits").given(LimitSettings.__struct_fields__)),
+        **{
+            name: _build(struct, toml.table(name).given(struct.__struct_fields__))
+            for name, struct in _SETTINGS_TABLES.items()
+        },
         api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
         owners=_owners(toml.table("owners")),
         seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
         scrub=check_scrub(toml.values.get("scrub", {}), toml.path),
+        mcp_servers=check_mcp_servers(
+            toml.values.get("mcp_servers", {}), toml.path, env, needs_keys="replay" not in given
+        ),
+        egress=check_egress(toml.values.get("egress", {}), toml.path),
     )
     _check_access(settings)
     return settings
@@ -193,7 +226,8 @@ def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dic
             )
     variables = {name: f"ANTIPHON_{name.upper()}" for name in _VARIABLES}
     if flags.get("upstream"):
-        del variables["api_key_env"]  # that key belongs to the variables' upstream, and must not go to another
+        # That key, and what is said of it, belongs to the variables' upstream, and must not go to another.
+        del variables["api_key_env"], variables["upstream_api"]
     by_env = {name: _Given(env[variable], variable) for name, variable in variables.items() if env.get(variable)}
     by_flag = {name: _Given(value, f"--{name.replace('_', '-')}") for name, value in flags.items()}
     for name, given in by_flag.items():
@@ -256,19 +290,24 @@ def _default_data_dir(env: Mapping[str, str]) -> Path:
 def _upstreams(tables: _Table, given: Mapping[str, _Given], env: Mapping[str, str]) -> dict[str, UpstreamSettings]:
     """All upstreams by name, in order of precedence."""
     needs_keys = "replay" not in given
+    forwards = "forward_auth" in given
     upstreams = {}
     single = {field: given[name] for name, field in _UPSTREAM_FLAGS.items() if name in given}
     if "base_url" in single:
-        upstreams[DEFAULT_UPSTREAM] = _upstream(DEFAULT_UPSTREAM, single, env, needs_keys=needs_keys)
+        name = single["base_url"].value if single["base_url"].value in presets() else DEFAULT_UPSTREAM
+        single = _with_preset(name, single, env, forwards=forwards)
+        upstreams[name] = _upstream(name, single, env, needs_keys=needs_keys)
     elif single:
-        raise ConfigError(f"{single['api_key_env'].source} names a key, but there is no --upstream that it is for.")
+        first = next(iter(single.values()))
+        raise ConfigError(f"{first.source} is set, but there is no --upstream that it is for.")
     known = [field for field in UpstreamSettings.__struct_fields__ if field != "name"]
     for name in tables.values:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ConfigError(
                 f"{tables.path}: the name of upstream {name!r} must be of letters, digits, '.', '_', '-'."
             )
-        fields = tables.table(name).given(known, required=["base_url"])
+        fields = tables.table(name).given(known, required=[] if name in presets() else ["base_url"])
+        fields = _with_preset(name, fields, env, forwards=forwards)
         if name not in upstreams:
             upstreams[name] = _upstream(name, fields, env, needs_keys=needs_keys)
     if not upstreams and "replay" in given:
@@ -279,6 +318,21 @@ def _upstreams(tables: _Table, given: Mapping[str, _Given], env: Mapping[str, st
             f" as [upstreams.NAME] in {TOML_NAME}."
         )
     return upstreams
+
+
+def _with_preset(
+    name: str, given: Mapping[str, _Given], env: Mapping[str, str], *, forwards: bool
+) -> dict[str, _Given]:
+    """The fields of an upstream with those of the preset that its name or its base URL means, if there is one."""
+    found = given.get("base_url")
+    preset = presets().get(name if found is None else str(found.value))
+    if preset is None:
+        return dict(given)
+    source = f"the upstream {preset.name!r}" if found is None else found.source
+    filled = {**given, "base_url": _Given(preset.url(env), source)}
+    if preset.key_env and not {"api_key", "api_key_env"} & given.keys() and (env.get(preset.key_env) or not forwards):
+        filled["api_key_env"] = _Given(preset.key_env, source)
+    return filled
 
 
 def _upstream(name: str, given: Mapping[str, _Given], env: Mapping[str, str], *, needs_keys: bool) -> UpstreamSettings:
@@ -315,8 +369,9 @@ def _base_url(given: _Given) -> str:
             f"{given.source}: the URL of {parts.hostname} has credentials, a query or a fragment, which would show in"
             " logs and recordings. Use api_key_env or headers for what is secret."
         )
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise ConfigError(f"{given.source}: {url!r} goes too far; leave out /chat/completions.")
+    for path in ("/chat/completions", "/responses"):
+        if parts.path.rstrip("/").endswith(path):
+            raise ConfigError(f"{given.source}: {url!r} goes too far; leave out {path}.")
     return url.rstrip("/")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.scrub import ScrubSettings
 from antiphon.dialects import Entry
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
@@ -21,11 +22,13 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 Repair = Literal["auto", "always", "never"]
+Api = Literal["chat", "responses"]
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A server that answers model calls. ``base_url`` ends where ``/chat/completions`` begins, without a slash.
 
+    ``api`` is what it is asked over: ``responses`` is the Responses API itself, at ``/responses``.
     ``models`` are the names it takes, as `fnmatch` patterns. ``dialect`` names the dialects it speaks, instead of
     looking for them by its host. ``repair`` is that of `Settings`, if None. ``read_timeout_s`` is the longest silence,
     not the length of an answer: a model that loads its weights says nothing for minutes.
@@ -33,6 +36,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     base_url: NotEmpty
+    api: Api = "chat"
     api_key_env: NotEmpty | None = None
     api_key: NotEmpty | None = None
     models: tuple[NotEmpty, ...] = ("*",)
@@ -78,10 +82,38 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: Count = 128
     max_attempts: Count = 1
     max_format_retries: Annotated[int, Meta(ge=0)] = 1
+    max_repeats: Count | None = None
+    retry_wait_s: Seconds = 1.0
+    max_retry_wait_s: Seconds = 60.0
     timeout_s: Seconds = 3600.0
     max_background_runs: Count = 32
     max_body_bytes: Count = 32 * 1024 * 1024
     max_event_bytes: Count = DEFAULT_MAX_EVENT_BYTES
+
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the bytes of files are kept, and how many. ``url`` None is the data directory.
+
+    ``max_total_bytes`` is for all files of one owner together.
+    """
+
+    url: NotEmpty | None = None
+    max_file_bytes: Count = 512 * 1024 * 1024
+    max_total_bytes: Count = 100 * 1024**3
+
+
+class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How files are indexed and searched.
+
+    ``embeddings`` is the model that makes vectors; None searches by words alone. ``rewrite`` is the model that makes
+    queries of a question where a search asks for that.
+    """
+
+    embeddings: NotEmpty | None = None
+    rewrite: NotEmpty | None = None
+    dimensions: Count | None = None
+    max_concurrent_files: Count = 4
+    file_timeout_s: Seconds = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +147,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owners: dict[str, OwnerSettings] = {}
     seal_keys: tuple[str, ...] = ()
     limits: LimitSettings = LimitSettings()
+    files: FileSettings = FileSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
     scrub: ScrubSettings = ScrubSettings()
+    mcp_servers: dict[str, McpServerSettings] = {}
+    egress: EgressSettings = EgressSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields, secrets covered."""

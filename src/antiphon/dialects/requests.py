@@ -44,6 +44,8 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     ``tool_choices``: ``modes`` means auto, none and required, but no single function; ``auto`` only the first two.
     ``response_format``: the most that the upstream can be held to; what is beyond it, the model is told.
     ``schema_keywords``: the only JSON Schema keywords allowed in parameters; None means all.
+    ``responses``: how much of the Responses API an upstream takes that is asked over it: ``full`` is freeform tools and
+    images in the outputs of tools as well, ``functions`` is what most servers have.
     ``takes`` and ``refuses`` add to `COMMON_PARAMETERS` and take away from them, in this order: strict servers answer
     400 or 422 to names they do not know.
     """
@@ -68,6 +70,7 @@ class ChatRules(Struct, frozen=True, kw_only=True):
     empty_content: Literal["omit", "null", "empty"] = "omit"  # Q111
     echo_reasoning: Literal["require", "allow", "forbid"] = "forbid"  # Q70, Q71
     echo_details: bool = False  # Q64: `reasoning_details`, to the upstream they came from
+    responses: Literal["full", "functions"] = "functions"  # R25
 
     @property
     def parameters(self) -> frozenset[str]:

@@ -34,7 +34,14 @@ _DISPENSABLE = (
     *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("logit_bias", "logprobs", "top_logprobs", "seed"),
     *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"),
+    "include",  # of the Responses API: what seals reasoning is refused for models that have none
 )
+# The same, where the Responses API has them within another: how a refusal names it, and the rules.
+_NESTED = {
+    "reasoning.effort": "reasoning_effort",
+    "reasoning.summary": "reasoning_summary",
+    "text.verbosity": "verbosity",
+}
 
 # JSON Schema 2020-12, and what OpenAPI adds: what remains when an upstream has named the keywords it does not know.
 _SCHEMA_KEYWORDS = frozenset(
@@ -129,13 +136,19 @@ def _tool_choice(refusal: Refusal) -> dict[str, Any]:
 
 def _parameters(refusal: Refusal) -> dict[str, Any]:
     named = {name for name in _DISPENSABLE if name in refusal.body and refusal.refuses(name)}
+    named |= {name for dotted, name in _NESTED.items() if _has(refusal.body, dotted) and refusal.refuses(dotted)}
     if refusal.body.get("tool_choice") == "auto" and refusal.refuses("tool_choice"):
         named.add("tool_choice")  # which is auto where none is given
     return {"refuses": refusal.rules.refuses | named} if named else {}
 
 
+def _has(body: Mapping[str, Any], dotted: str) -> bool:
+    outer, _, inner = dotted.partition(".")
+    return isinstance(found := body.get(outer), Mapping) and inner in found
+
+
 def _strict(refusal: Refusal) -> dict[str, Any]:
-    sent = any("strict" in (tool.get("function") or ()) for tool in refusal.body.get("tools") or [])
+    sent = any("strict" in (tool.get("function") or tool) for tool in refusal.body.get("tools") or [])
     return {"strict_tools": False} if sent and refusal.refuses("strict") else {}
 
 

@@ -4,13 +4,14 @@ An item is announced once, with empty values, and closed once, whole; what happe
 
     output_item.added -> [part added -> delta* -> done -> part done]* -> output_item.done      message, reasoning
     output_item.added -> delta* -> done -> output_item.done                                    tool calls
+    output_item.added -> what is done -> output_item.done                                      see `rendering.hosted`
 
 Items may be open side by side (parallel calls). Their order is the order of their announcement. Text and refusal that
 follow each other are parts of one message, so a message is closed by whatever follows it, not by its last part.
 
 Stored items may carry one private member, `PRIVATE`: what the upstream that made them wants to see again, and nobody
 else may see: on a reasoning item {"field", "details", "upstream"}, on a call {"provider_data", "upstream"}, on any of
-them {"abandoned"}, empty ones left out. `public` takes it off.
+them {"abandoned"}, empty ones left out; `rendering.hosted` has more. `public` takes it off.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from antiphon.events import (
     AnnotationAdded,
+    ApprovalDecided,
     ReasoningDelta,
     ReasoningFinished,
     ReasoningStarted,
@@ -42,9 +44,11 @@ from antiphon.events import (
     TurnStarted,
 )
 from antiphon.rendering.frames import DeltaTemplate, FrameWriter, delta_template
+from antiphon.rendering.hosted import HostedItems, OpenItem, keep
 from antiphon.rendering.shapes import (
     CALLS,
     FUNCTION,
+    HOSTED,
     RAW_REASONING,
     REFUSAL,
     STRICT_REASONING,
@@ -61,18 +65,6 @@ from antiphon.wire.sealed import Sealer
 Handlers = dict[type, Callable[[Any], None]]
 
 
-class _OpenItem:
-    """An item that was announced and not closed; ``blocks`` counts those of its blocks that are open."""
-
-    __slots__ = ("blocks", "index", "item", "status")
-
-    def __init__(self, index: int, item: Item) -> None:
-        self.index = index
-        self.item = item
-        self.blocks = 0
-        self.status = "completed"
-
-
 class _OpenBlock:
     """A block that was started and not finished. ``carrier`` is the part or item that its text belongs to."""
 
@@ -82,7 +74,7 @@ class _OpenBlock:
     position: dict[str, Any]
     template: DeltaTemplate
 
-    def __init__(self, owner: _OpenItem, framing: Framing) -> None:
+    def __init__(self, owner: OpenItem, framing: Framing) -> None:
         self.owner = owner
         self.framing = framing
         self.pieces: list[str] = []
@@ -118,8 +110,9 @@ class ItemBuilder:
         self._seal_key: str | None = None
         self._upstream: str | None = None
         self._open = _OpenBlocks()
-        self._message: _OpenItem | None = None  # the message that text would still be added to
+        self._message: OpenItem | None = None  # the message that text would still be added to
         self._calls: dict[str, tuple[CallShape, str]] = {}
+        self._hosted = HostedItems(self, writer)
         self._turn_began = 0  # the index of the turn's first item
         self._turn_failed = False
         self._name(run)
@@ -141,9 +134,11 @@ class ItemBuilder:
             ToolCallFinished: self._call_finished,
             ToolCallCompleted: self._call_answered,
             ToolCallFailed: self._call_answered,
-            TurnFinished: self.settle,
+            ApprovalDecided: self._decided,
+            TurnFinished: self._turn_finished,
             TurnFailed: self._failed,
             RunFinished: self.settle,
+            **self._hosted.handlers,
         }
 
     # --- the run and its turns ---------------------------------------------------------------
@@ -153,17 +148,21 @@ class ItemBuilder:
         self._name(event.run)
         if event.raw_reasoning:
             self._reasoning = STRICT_REASONING if event.profile == "open-responses" else RAW_REASONING
-        self._seals_reasoning = "reasoning.encrypted_content" in (event.request.get("include") or ())
+        include = event.request.get("include") or ()
+        self._seals_reasoning = "reasoning.encrypted_content" in include
+        self._hosted.shows_results = "file_search_call.results" in include
         self._seal_key = event.seal_key
 
     def _name(self, run: str) -> None:
         self._id_suffix = run.partition("_")[2] or run
+        self._hosted.run = run
 
     def _turn_started(self, event: TurnStarted) -> None:
         self.settle()
         if self._turn_failed:
             for item in self.items[self._turn_began :]:
-                _keep(item, **item.get(PRIVATE, {}), abandoned=True)
+                keep(item, abandoned=True)
+        self._hosted.turn = event.turn
         self._turn_began, self._turn_failed = len(self.items), False
         self._upstream = event.upstream
 
@@ -171,8 +170,15 @@ class ItemBuilder:
         self.settle()
         self._turn_failed = True
 
+    def _turn_finished(self, _: object) -> None:
+        self._close_blocks()
+
     def settle(self, _: object = None) -> None:
-        """Close what is still open, blocks as incomplete: the turn is over, or a crash ended it."""
+        """Close what is still open, as incomplete: the run or a turn is over, or a crash ended it."""
+        self._close_blocks()
+        self._hosted.settle()
+
+    def _close_blocks(self) -> None:
         for block in list(self._open.values()):
             if block is None:
                 continue
@@ -193,27 +199,30 @@ class ItemBuilder:
 
     # --- items -------------------------------------------------------------------------------
 
-    def _announce(self, prefix: str, fields: dict[str, Any]) -> _OpenItem:
+    def announce(self, prefix: str, fields: dict[str, Any]) -> OpenItem:
+        """Say that there is an item; one that has no id among its ``fields`` is given one."""
         self._leave_message()
         index = len(self.items)
         item: Item = {"id": f"{prefix}_{self._id_suffix}{index:04x}", **fields}
         self.items.append(item)
         self._writer.write("response.output_item.added", {"output_index": index, "item": item})
-        return _OpenItem(index, item)
+        return OpenItem(index, item)
 
     def _leave_message(self) -> None:
         message, self._message = self._message, None
         if message is not None and not message.blocks:
-            self._close_item(message)
+            self.close_item(message)
 
-    def _close_item(self, owner: _OpenItem) -> None:
-        owner.item["status"] = owner.status
+    def close_item(self, owner: OpenItem) -> None:
+        """Say that an item is whole, or will not be."""
+        if "status" in owner.item:
+            owner.item["status"] = owner.status
         fields = {"output_index": owner.index, "item": public(owner.item)}
         self._writer.write("response.output_item.done", fields)
 
     # --- blocks ------------------------------------------------------------------------------
 
-    def _open_block(self, block_id: str, owner: _OpenItem, framing: Framing) -> _OpenBlock:
+    def _open_block(self, block_id: str, owner: OpenItem, framing: Framing) -> _OpenBlock:
         if block_id in self._open:
             raise ValueError(f"Block {block_id!r} was started twice.")
         block = self._open[block_id] = _OpenBlock(owner, framing)
@@ -245,12 +254,15 @@ class ItemBuilder:
         self._release(block, status)
 
     def _release(self, block: _OpenBlock, status: str) -> None:
-        owner = block.owner
+        self.release(block.owner, status)
+
+    def release(self, owner: OpenItem, status: str = "completed") -> None:
+        """Let go of an item; it is closed when nobody holds it any more."""
         owner.blocks -= 1
         if status != "completed":
             owner.status = "incomplete"
         if not owner.blocks and owner is not self._message:
-            self._close_item(owner)
+            self.close_item(owner)
 
     # --- messages ----------------------------------------------------------------------------
 
@@ -267,7 +279,7 @@ class ItemBuilder:
         message = self._message
         if message is None:
             fields = {"type": "message", "status": "in_progress", "role": "assistant", "content": []}
-            message = self._message = self._announce("msg", fields)
+            message = self._message = self.announce("msg", fields)
         self._add_part(self._open_block(event.block, message, framing))
 
     def _text_delta(self, event: TextDelta) -> None:
@@ -311,7 +323,7 @@ class ItemBuilder:
             self._open[event.block] = None
             return
         fields = {"type": "reasoning", "status": "in_progress", "summary": []}
-        self._open_block(event.block, self._announce("rs", fields), self._reasoning)
+        self._open_block(event.block, self.announce("rs", fields), self._reasoning)
 
     def _reasoning_delta(self, event: ReasoningDelta) -> None:
         block = self._open[event.block]
@@ -336,7 +348,7 @@ class ItemBuilder:
         item = block.owner.item
         if self._seals_reasoning and self._sealer is not None:
             item["encrypted_content"] = seal(reasoning, self._sealer, key=self._seal_key)
-        _keep(item, field=reasoning.field, details=reasoning.details, upstream=reasoning.upstream)
+        keep(item, field=reasoning.field, details=reasoning.details, upstream=reasoning.upstream)
         if block.pieces:
             self._close_block(block, status)
         else:
@@ -345,17 +357,33 @@ class ItemBuilder:
     # --- tool calls --------------------------------------------------------------------------
 
     def _call_started(self, event: ToolCallStarted) -> None:
-        if event.choice:
+        if event.choice or event.needs_approval:
+            self._open[event.block] = None
+            if not event.choice:
+                self._hosted.defer(event)
+            return
+        self._open_call(event)
+
+    def _open_call(self, event: ToolCallStarted, approval: str | None = None) -> None:
+        hosted = HOSTED.get(event.kind)
+        if hosted is None:
+            shape = CALLS.get(event.kind, FUNCTION)
+            framing: Framing | None = shape.framing
+            fields = {"type": shape.type, "status": "in_progress", "call_id": event.call_id, "name": event.name}
+            if event.namespace is not None:
+                fields["namespace"] = event.namespace
+            owner = self.announce(shape.prefix, {**fields, shape.framing.text: ""})
+            keep(owner.item, carried=event.idempotency_key is not None, approval_request_id=approval)
+            self._calls[event.block] = shape, event.call_id
+            self._hosted.note(event)
+        else:
+            framing = hosted.framing
+            owner = self._hosted.announce(event, hosted, approval)
+        if framing is None:
             self._open[event.block] = None
             return
-        shape = CALLS.get(event.kind, FUNCTION)
-        fields = {"type": shape.type, "status": "in_progress", "call_id": event.call_id, "name": event.name}
-        if event.namespace is not None:
-            fields["namespace"] = event.namespace
-        owner = self._announce(shape.prefix, {**fields, shape.framing.text: ""})
-        block = self._open_block(event.block, owner, shape.framing)
+        block = self._open_block(event.block, owner, framing)
         block.point_at(owner.item, {"item_id": owner.item["id"], "output_index": owner.index})
-        self._calls[event.block] = shape, event.call_id
 
     def _call_delta(self, event: ToolCallDelta) -> None:
         block = self._open[event.block]
@@ -366,16 +394,26 @@ class ItemBuilder:
     def _call_finished(self, event: ToolCallFinished) -> None:
         block = self._open[event.block]
         del self._open[event.block]
+        self._hosted.called(event)
         if block is not None:
             if event.provider_data:
-                _keep(block.owner.item, provider_data=event.provider_data, upstream=self._upstream)
+                keep(block.owner.item, provider_data=event.provider_data, upstream=self._upstream)
             self._close_block(block, event.status, event.arguments)
 
+    def _decided(self, event: ApprovalDecided) -> None:
+        # Only now the call takes place, or does not; until then its request was all there was of it.
+        if (call := self._hosted.decided(event)) is not None:
+            self._open_call(call.started, event.approval_id)
+            self._call_finished(ToolCallFinished(block=event.block, arguments=call.arguments))
+
     def _call_answered(self, event: ToolCallCompleted | ToolCallFailed) -> None:
+        if self._hosted.answered(event) or event.block not in self._calls:
+            return
         # The result is an item too: the next turn, and whoever continues from this response, must see it.
         shape, call_id = self._calls[event.block]
-        fields = {"type": f"{shape.type}_output", "status": "in_progress", "call_id": call_id, "output": event.output}
-        self._close_item(self._announce(shape.output_prefix, fields))
+        output = event.content if isinstance(event, ToolCallCompleted) and event.content else event.output
+        fields = {"type": f"{shape.type}_output", "status": "in_progress", "call_id": call_id, "output": output}
+        self.close_item(self.announce(shape.output_prefix, fields))
 
 
 class _Silence(FrameWriter):
@@ -411,12 +449,6 @@ def public(item: Item) -> Item:
 def is_abandoned(item: Item) -> bool:
     """Whether a stored item is of a turn that failed and was asked again: it was shown, and no model must see it."""
     return bool(item.get(PRIVATE, {}).get("abandoned"))
-
-
-def _keep(item: Item, **private: Any) -> None:
-    kept = {name: value for name, value in private.items() if value}
-    if kept:
-        item[PRIVATE] = kept
 
 
 def _logprob(logprob: dict[str, Any]) -> dict[str, Any]:

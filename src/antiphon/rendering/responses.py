@@ -18,13 +18,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from antiphon.events import (
-    ApprovalDecided,
-    ApprovalRequested,
     Diagnostic,
     RunEvent,
     RunFinished,
     RunStarted,
-    ToolCallExecuting,
     TurnFailed,
     TurnFinished,
     TurnStarted,
@@ -45,9 +42,6 @@ _TERMINAL = {
 }
 # The chat API's words for the two reasons that OpenAI documents; any other is shown as it is.
 _REASONS = {"length": "max_output_tokens"}
-
-# Events that a client of the Responses API is not shown (yet: approvals come with MCP).
-UNSEEN = (ToolCallExecuting, ApprovalRequested, ApprovalDecided)
 
 
 class _Handlers(dict[type, Any]):
@@ -110,7 +104,6 @@ class ResponsesRenderer:
             **echoed(event.request),
         }
         self._handlers.update(self._items.handlers)
-        self._handlers.update(dict.fromkeys(UNSEEN, _nothing))
         self._handlers[Diagnostic] = self._diagnostic
         self._handlers.update({TurnFinished: self._turn_ended, TurnFailed: self._turn_ended})
         self._handlers[RunFinished] = self._run_finished
@@ -137,7 +130,7 @@ class ResponsesRenderer:
         self._diagnostics[event] = None
 
     def _turn_ended(self, event: TurnFinished | TurnFailed) -> None:
-        self._items.settle()
+        self._items.handlers[type(event)](event)
         if event.usage is not None:
             self._usage = (self._usage or Usage()) + event.usage
 
@@ -165,10 +158,6 @@ def response_object(events: Iterable[RunEvent], *, sealer: Sealer | None = None)
     renderer = ResponsesRenderer(sealer=sealer)
     renderer.render(events)
     return renderer.response
-
-
-def _nothing(_: RunEvent) -> None:
-    pass
 
 
 def _disclosed(event: Diagnostic) -> dict[str, str]:

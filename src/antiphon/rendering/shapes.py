@@ -80,6 +80,13 @@ INPUT = Framing(
 )
 
 
+MCP_ARGUMENTS = Framing(
+    delta="response.mcp_call_arguments.delta",
+    done="response.mcp_call_arguments.done",
+    text="arguments",
+)
+
+
 class CallShape(NamedTuple):
     """What a kind of tool call looks like as an item; its result's type is the same with ``_output``."""
 
@@ -89,9 +96,54 @@ class CallShape(NamedTuple):
     output_prefix: str
 
 
-# Rows for mcp, file_search and web_search come with those tools; until then they look like functions.
 FUNCTION = CallShape("fc", "function_call", ARGUMENTS, "fco")
 CALLS = {
     "function": FUNCTION,
     "custom": CallShape("ctc", "custom_tool_call", INPUT, "ctco"),
+}
+
+
+class HostedShape(NamedTuple):
+    """What a call that the server runs looks like as an item, which shows its result too.
+
+    ``fields`` makes the members it is announced with. ``framing`` is None where the arguments are not streamed. The
+    events say that it was announced, that it runs, that it is done and that it failed; not every kind has each.
+    """
+
+    prefix: str
+    type: str
+    fields: Callable[[str, str | None], dict[str, Any]]
+    framing: Framing | None
+    announced: str
+    executing: str | None
+    completed: str
+    failed: str | None
+
+
+def _mcp_call(name: str, server: str | None) -> dict[str, Any]:
+    empty = {"arguments": "", "output": None, "error": None, "approval_request_id": None}
+    return {"server_label": server or "", "name": name, **empty}
+
+
+HOSTED = {
+    "mcp": HostedShape(
+        "mcp",
+        "mcp_call",
+        _mcp_call,
+        MCP_ARGUMENTS,
+        announced="response.mcp_call.in_progress",
+        executing=None,
+        completed="response.mcp_call.completed",
+        failed="response.mcp_call.failed",
+    ),
+    "file_search": HostedShape(
+        "fs",
+        "file_search_call",
+        lambda name, server: {"queries": [], "results": None},
+        None,
+        announced="response.file_search_call.in_progress",
+        executing="response.file_search_call.searching",
+        completed="response.file_search_call.completed",
+        failed=None,
+    ),
 }

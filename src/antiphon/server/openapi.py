@@ -19,9 +19,21 @@ from antiphon.server.exchange import Exchange
 from antiphon.wire import items
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.conversations import AddItems, CreateConversation, UpdateConversation
+from antiphon.wire.files import CreateFile, FilesQuery
 from antiphon.wire.lists import ChatListQuery, ChatMessagesQuery, IncludeQuery, ListQuery
 from antiphon.wire.parameters import INCLUDES, PARAMETERS
 from antiphon.wire.responses import SOURCES, CreateResponse, RetrieveQuery
+from antiphon.wire.uploads import CompleteUpload, CreateUpload
+from antiphon.wire.vector_stores import (
+    AttachFile,
+    CreateFileBatch,
+    CreateVectorStore,
+    SearchVectorStore,
+    StoreFilesQuery,
+    UpdateAttributes,
+    UpdateVectorStore,
+    VectorStoresQuery,
+)
 
 PATH = "/openapi.json"
 
@@ -38,11 +50,18 @@ class _Operation(NamedTuple):
     body: Shape | None = None
     query: Shape | None = None
     streams: bool = False
+    form: tuple[str, Shape | None] | None = None  # the field of the file, and the fields beside it
+    is_binary: bool = False
 
 
 _RESPONSE = "/v1/responses/{response_id}"
 _CONVERSATION = "/v1/conversations/{conversation_id}"
 _CHAT = "/v1/chat/completions"
+_FILE = "/v1/files/{file_id}"
+_UPLOAD = "/v1/uploads/{upload_id}"
+_STORE = "/v1/vector_stores/{vector_store_id}"
+_STORE_FILE = f"{_STORE}/files/{{file_id}}"
+_BATCH = f"{_STORE}/file_batches/{{batch_id}}"
 
 # Routes that are not in it are shown by their path alone.
 _OPERATIONS: dict[tuple[str, str], _Operation] = {
@@ -66,6 +85,31 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
     ("POST", f"{_CHAT}/{{completion_id}}"): _Operation("Replace its metadata.", body=UpdateConversation),
     ("DELETE", f"{_CHAT}/{{completion_id}}"): _Operation("Forget a stored chat completion."),
     ("GET", f"{_CHAT}/{{completion_id}}/messages"): _Operation("List its messages.", query=ChatMessagesQuery),
+    ("POST", "/v1/files"): _Operation("Upload a file.", form=("file", CreateFile)),
+    ("GET", "/v1/files"): _Operation("List files.", query=FilesQuery),
+    ("GET", _FILE): _Operation("Show a file."),
+    ("DELETE", _FILE): _Operation("Delete a file, in all vector stores too."),
+    ("GET", f"{_FILE}/content"): _Operation("Download a file.", is_binary=True),
+    ("POST", "/v1/uploads"): _Operation("Begin a file that comes in parts.", body=CreateUpload),
+    ("POST", f"{_UPLOAD}/parts"): _Operation("Upload a part.", form=("data", None)),
+    ("POST", f"{_UPLOAD}/complete"): _Operation("Make a file of the parts.", body=CompleteUpload),
+    ("POST", f"{_UPLOAD}/cancel"): _Operation("Give an upload up."),
+    ("POST", "/v1/vector_stores"): _Operation("Make a vector store.", body=CreateVectorStore),
+    ("GET", "/v1/vector_stores"): _Operation("List vector stores.", query=VectorStoresQuery),
+    ("GET", _STORE): _Operation("Show a vector store."),
+    ("POST", _STORE): _Operation("Change a vector store.", body=UpdateVectorStore),
+    ("DELETE", _STORE): _Operation("Delete a vector store; its files stay."),
+    ("POST", f"{_STORE}/search"): _Operation("Search a vector store.", body=SearchVectorStore),
+    ("POST", f"{_STORE}/files"): _Operation("Put a file into a vector store.", body=AttachFile),
+    ("GET", f"{_STORE}/files"): _Operation("List the files of a vector store.", query=StoreFilesQuery),
+    ("GET", _STORE_FILE): _Operation("Show a file of a vector store."),
+    ("POST", _STORE_FILE): _Operation("Replace its attributes.", body=UpdateAttributes),
+    ("DELETE", _STORE_FILE): _Operation("Take it out; the file stays."),
+    ("GET", f"{_STORE_FILE}/content"): _Operation("Show its text."),
+    ("POST", f"{_STORE}/file_batches"): _Operation("Put many files in.", body=CreateFileBatch),
+    ("GET", _BATCH): _Operation("Show a batch."),
+    ("POST", f"{_BATCH}/cancel"): _Operation("Give up what is not indexed yet."),
+    ("GET", f"{_BATCH}/files"): _Operation("List the files of a batch.", query=StoreFilesQuery),
     ("GET", "/v1/models"): _Operation("List the models of all upstreams."),
     ("GET", "/v1/models/{model}"): _Operation("Show a model."),
     ("GET", "/metrics"): _Operation("Counts for Prometheus."),
@@ -118,6 +162,8 @@ def _described(path: str, operation: _Operation) -> Schema:
     whole: Schema = {"application/json": {"schema": {"type": "object"}}}
     if path == "/metrics":
         whole = {"text/plain": {"schema": {"type": "string"}}}
+    if operation.is_binary:
+        whole = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     if operation.streams:
         whole["text/event-stream"] = {"schema": {"type": "string"}}
     error = {
@@ -132,7 +178,20 @@ def _described(path: str, operation: _Operation) -> Schema:
     if operation.body is not None:
         schema = {"$ref": _REF.format(name=operation.body.__name__)}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.form is not None:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": _form(*operation.form)}}
     return described
+
+
+def _form(file_field: str, fields: Shape | None) -> Schema:
+    properties: Schema = {file_field: {"type": "string", "format": "binary"}}
+    required = [file_field]
+    if fields is not None:
+        _, components = msgspec.json.schema_components([fields], ref_template=_REF)
+        beside = components[fields.__name__]
+        properties |= beside["properties"]
+        required += beside["required"]
+    return {"schema": {"type": "object", "properties": properties, "required": required}}
 
 
 def _path_parameters(path: str) -> list[Schema]:
@@ -166,7 +225,9 @@ def _schemas() -> dict[str, Schema]:
     shapes = {
         each for each in (*items.ITEM_TYPES.values(), *items.TOOL_TYPES.values(), *items.CHOICE_TYPES.values()) if each
     }
-    bodies = {operation.body for operation in _OPERATIONS.values() if operation.body is not None}
+    operations = _OPERATIONS.values()
+    bodies = {operation.body for operation in operations if operation.body is not None}
+    bodies |= {operation.form[1] for operation in operations if operation.form and operation.form[1]}
     _, schemas = msgspec.json.schema_components([*bodies, *shapes], ref_template=_REF)
     for body in (CreateResponse, CreateChatCompletion):
         del schemas[body.__name__]["properties"]["raw"]
@@ -197,7 +258,7 @@ def _schemas() -> dict[str, Schema]:
     return schemas
 
 
-_HOSTED_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
+_HOSTED_TOOLS = ("web_search", "code_interpreter", "image_generation")
 _ERROR: Schema = {
     "type": "object",
     "required": ["error"],

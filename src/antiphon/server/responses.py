@@ -18,6 +18,7 @@ from antiphon.rendering.responses import DONE, ResponsesRenderer, response_objec
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run, unknown_previous
 from antiphon.server.exchange import Exchange
+from antiphon.server.hosting import Hosting
 from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import stream, while_connected
 from antiphon.store.base import Store
@@ -31,7 +32,7 @@ class Responses:
     """The routes under ``/v1/responses``.
 
     ``forward_auth`` gives the client's key to the upstream. ``unsupported_tools`` says what becomes of hosted tools
-    that nothing here can run.
+    that nothing here can run, ``hosting`` has those that can be.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Responses:
         forward_auth: bool = False,
         profiles: Profiles | None = None,
         unsupported_tools: UnsupportedTools = "drop",
+        hosting: Hosting | None = None,
     ) -> None:
         self._runner = runner
         self._store = store
         self._forward_auth = forward_auth
         self._profiles = profiles or Profiles()
         self._unsupported_tools = unsupported_tools
+        self._hosting = hosting
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -64,6 +67,8 @@ class Responses:
         request = decode_request(await exchange.body())
         shown = self._profiles.shown(exchange)
         self._admit(exchange, request, shown)
+        if self._hosting is not None:
+            await self._hosting.check(exchange.owner, request.tools or ())
         work = self._run_in_background if request.background else self._run
         await while_connected(exchange, work(exchange, request, shown))
 

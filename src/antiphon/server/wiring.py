@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import msgspec
 from starlette.routing import Route
 
-from antiphon.agent.loop import Target, Tool
+from antiphon.agent.acting import Tool
+from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
+from antiphon.cassettes import Player, Recorder, Scrubber, load
+from antiphon.cassettes.loading import Held, Interactions
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
@@ -21,12 +23,16 @@ from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
+from antiphon.providers.responses import ResponsesProvider
+from antiphon.providers.upstream import HttpProvider
 from antiphon.sealing import open_keyring
 from antiphon.server.app import App
 from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
+from antiphon.server.filing import open_filing
+from antiphon.server.hosting import Hosting
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
 from antiphon.server.openapi import OpenApi
@@ -59,7 +65,7 @@ async def open_app(
     """
     clock, ids = SystemClock(), RandomIds()
     async with AsyncExitStack() as stack:
-        recording = [] if settings.replay is None else list(read(settings.replay))
+        recording = _recording(settings, stack)
         store = SqliteStore.open(settings.data_dir, clock=clock)
         stack.push_async_callback(store.close)
         transport = _transport(settings, recording, clock, chunk_delay_s, on_difference)
@@ -69,6 +75,8 @@ async def open_app(
         providers = _providers(settings, transport, dialects)
         resolve = _resolver(settings, providers)
         metrics = Metrics()
+        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
+        hosting = Hosting(settings.mcp_servers, filing.stores, egress=settings.egress)
         runner = Runner(
             store=store,
             resolve=resolve,
@@ -79,6 +87,7 @@ async def open_app(
             max_background_runs=settings.limits.max_background_runs,
             on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
+            host=hosting.tools,
         )
         stack.push_async_callback(runner.close)
         runner.begin_recovery()
@@ -91,9 +100,10 @@ async def open_app(
         )
         repair_of = partial(_repair, settings, dialects)
         routes = [
-            *_response_routes(settings, runner, store, clock, ids),
+            *_response_routes(settings, runner, store, hosting, clock, ids),
             *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
             *StoredChats(store).routes(),
+            *filing.routes,
             *_models(settings, providers, resolve, recording, clock).routes(),
             *metrics.routes(),
         ]
@@ -114,7 +124,9 @@ async def open_app(
 # --- what answers over HTTP ------------------------------------------------------------------
 
 
-def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clock: Clock, ids: Ids) -> list[Route]:
+def _response_routes(
+    settings: Settings, runner: Runner, store: SqliteStore, hosting: Hosting, clock: Clock, ids: Ids
+) -> list[Route]:
     """Responses and what belongs to them: whatever takes items, and shows them in the profile of their owner."""
     forward_auth, profiles = settings.forward_auth, _profiles(settings, ids)
     responses = Responses(
@@ -123,6 +135,7 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
         forward_auth=forward_auth,
         profiles=profiles,
         unsupported_tools=settings.unsupported_tools,
+        hosting=hosting,
     )
     return [
         *responses.routes(),
@@ -133,25 +146,37 @@ def _response_routes(settings: Settings, runner: Runner, store: SqliteStore, clo
 
 def _models(
     settings: Settings,
-    providers: Mapping[str, ChatProvider],
+    providers: Mapping[str, HttpProvider],
     resolve: Callable[[str], list[Target]],
-    recording: Iterable[Interaction],
+    recording: Interactions,
     clock: Clock,
 ) -> Models:
-    named = {alias: each.upstream for alias, each in settings.models.items()}
-    named |= dict.fromkeys(_recorded_models(recording), "recording")
+    @cache
+    def named() -> dict[str, str]:
+        aliases = {alias: each.upstream for alias, each in settings.models.items()}
+        return aliases | dict.fromkeys(_recorded_models(recording), "recording")
+
     asked = [] if settings.replay else list(providers.values())
     return Models(asked, resolve, clock, named=named)
 
 
+def _recording(settings: Settings, stack: AsyncExitStack) -> Interactions:
+    """What a replay answers from; nothing without one."""
+    recording = Held(()) if settings.replay is None else load(settings.replay)
+    stack.callback(recording.close)
+    return recording
+
+
 # --- what answers model calls ----------------------------------------------------------------
+
+_SPEAKING = {"chat": ChatProvider, "responses": ResponsesProvider}
 
 
 def _providers(
     settings: Settings, transport: Transport, dialects: Callable[[str, str], Dialect]
-) -> dict[str, ChatProvider]:
+) -> dict[str, HttpProvider]:
     return {
-        each.name: ChatProvider(
+        each.name: _SPEAKING[each.api](
             each.name,
             each.base_url,
             transport,
@@ -166,7 +191,7 @@ def _providers(
 
 def _transport(
     settings: Settings,
-    recording: list[Interaction],
+    recording: Interactions,
     clock: Clock,
     chunk_delay_s: float,
     on_difference: Callable[[str], None] | None,
@@ -213,7 +238,7 @@ def _live(settings: Settings, clock: Clock) -> Transport:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     if settings.auto is None:
         return recorder
-    kept = list(read(path)) if path.exists() and path.stat().st_size else []
+    kept = load(path) if path.exists() and path.stat().st_size else Held(())
     return Auto(Player(kept, match=settings.match, name=str(path), scrub=scrub), recorder)
 
 
@@ -224,15 +249,14 @@ def _scrubber(settings: Settings) -> Scrubber:
 
 def _player(
     settings: Settings,
-    recording: list[Interaction],
+    recording: Interactions,
     chunk_delay_s: float,
     on_difference: Callable[[str], None] | None,
 ) -> Player:
-    def tell(interaction: Interaction, differences: Iterable[object]) -> None:
-        index = next(index for index, each in enumerate(recording) if each is interaction)
+    def tell(number: int, differences: Iterable[object]) -> None:
         for difference in differences:
             if on_difference is not None:
-                on_difference(f"interaction {index}: {difference}")
+                on_difference(f"interaction {number}: {difference}")
 
     return Player(
         recording,
@@ -244,7 +268,7 @@ def _player(
     )
 
 
-def _resolver(settings: Settings, providers: Mapping[str, ChatProvider]) -> Callable[[str], list[Target]]:
+def _resolver(settings: Settings, providers: Mapping[str, HttpProvider]) -> Callable[[str], list[Target]]:
     def resolve(model: str) -> list[Target]:
         try:
             routes = route(settings, model)
@@ -266,7 +290,10 @@ def _profiles(settings: Settings, ids: Ids) -> Profiles:
 def _repair(settings: Settings, dialects: Callable[[str, str], Dialect], target: Target) -> Repair:
     """How a target's chat completions are to be treated: where nothing is set, by what is known of its model."""
     name = target.provider.name
-    wanted = settings.upstreams[name].repair or settings.repair
+    upstream = settings.upstreams[name]
+    if upstream.api == "responses":
+        return "always"  # it may have no chat completions to pass a request on to
+    wanted = upstream.repair or settings.repair
     if wanted == "auto" and dialects(name, target.model).needs_repair:
         return "always"
     return wanted
@@ -279,6 +306,9 @@ def _limits(settings: Settings) -> Limits:
         max_tool_calls=limits.max_tool_calls,
         max_attempts=limits.max_attempts,
         max_format_retries=limits.max_format_retries,
+        max_repeats=limits.max_repeats,
+        retry_wait_s=limits.retry_wait_s,
+        max_retry_wait_s=limits.max_retry_wait_s,
         timeout_s=limits.timeout_s,
     )
 
@@ -287,13 +317,14 @@ class _Asked(msgspec.Struct):
     model: str | None = None
 
 
-def _recorded_models(recording: Iterable[Interaction]) -> list[str]:
+def _recorded_models(recording: Interactions) -> list[str]:
     """The models that the requests of a recording name, in order."""
     found: dict[str, None] = {}
-    for interaction in recording:
-        if interaction.request is not None and interaction.request.body:
+    for number in range(len(recording)):
+        request = recording.asked(number)[1]
+        if request is not None and request.body:
             try:
-                model = msgspec.json.decode(interaction.request.body, type=_Asked).model
+                model = msgspec.json.decode(request.body, type=_Asked).model
             except msgspec.DecodeError:
                 continue  # an upload, say
             if model:

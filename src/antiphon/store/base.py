@@ -1,4 +1,4 @@
-"""What a store keeps: runs with their journals and items, and conversations.
+"""What a store keeps: runs with their journals and items, conversations, and what it knows of files.
 
 One contract; `antiphon.store.sqlite` is the embedded store. A run's journal is kept in segments: compressed blobs of
 consecutive events. Each run owns its input and output items, in order, and points to its parent; the model's input is
@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from antiphon.events import Api, RunEvent, RunFinished, RunStarted
+from antiphon.store.files import Files, Uploads
+from antiphon.store.vector_stores import IngestionQueue, VectorStores
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
@@ -66,6 +68,26 @@ class Store(Protocol):
     @property
     def conversations(self) -> Conversations:
         """The conversations in this store."""
+        ...
+
+    @property
+    def files(self) -> Files:
+        """The files in this store; their bytes are elsewhere."""
+        ...
+
+    @property
+    def uploads(self) -> Uploads:
+        """The files that come in parts."""
+        ...
+
+    @property
+    def vector_stores(self) -> VectorStores:
+        """The vector stores in this store."""
+        ...
+
+    @property
+    def ingestion(self) -> IngestionQueue:
+        """The files that wait to be indexed."""
         ...
 
     async def begin(

@@ -8,17 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.errors import NotFound
 from antiphon.rendering.items import is_abandoned
 from antiphon.store import queries
 from antiphon.store.base import ItemPage
+from antiphon.store.pages import page_rows
 from antiphon.wire.lists import ListQuery
 from antiphon.wire.responses import Item
-
-# SQLite's largest integer: every position is below it.
-_NO_POSITION = 2**63 - 1
-
-_OPPOSITE = {"above": "below", "below": "above"}
 
 _decode = msgspec.json.Decoder(Item).decode
 
@@ -69,19 +64,8 @@ def read_page(
     Raises:
         NotFound: the item that the page shall come after or before is not in the list.
     """
-    bounds = {"above": -1, "below": _NO_POSITION}
-    ascending = query.order == "asc"
-    for item_id, bound in ((query.after, "above"), (query.before, "below")):
-        if item_id:
-            row = db.execute(position, {**key, "item_id": item_id}).fetchone()
-            if row is None:
-                raise NotFound("item", item_id)
-            bounds[bound if ascending else _OPPOSITE[bound]] = row[0]
-    backwards = bool(query.before) and not query.after  # the page that ends where the other begins
-    sql = page.format(order="ASC" if ascending != backwards else "DESC")
-    rows = db.execute(sql, {**key, **bounds, "limit": query.limit + 1}).fetchall()
-    items = [_decode(data) for (data,) in rows[: query.limit]]
-    return ItemPage(items[::-1] if backwards else items, has_more=len(rows) > query.limit)
+    rows, has_more = page_rows(db, query, key, page=page, position=position, kind="item")
+    return ItemPage([_decode(data) for (data,) in rows], has_more)
 
 
 def prune(db: sqlite3.Connection, owner: str, run: str | None) -> None:

@@ -154,7 +154,7 @@ LIMIT :limit
 INPUT_POSITION = """
 SELECT position
 FROM items
-WHERE owner = :owner AND run = :run AND direction = 'input' AND item_id = :item_id
+WHERE owner = :owner AND run = :run AND direction = 'input' AND item_id = :cursor
 """
 
 # The next segment of a run: it begins after the last one, or at 0.
@@ -290,7 +290,7 @@ LIMIT :limit
 CONVERSATION_POSITION = """
 SELECT position
 FROM conversation_items
-WHERE owner = :owner AND conversation = :conversation AND item_id = :item_id
+WHERE owner = :owner AND conversation = :conversation AND item_id = :cursor
 """
 
 # One item of the conversation, and the run that made it, if one did.

@@ -22,6 +22,9 @@ from antiphon.store.base import ChatPage, ConversationHistory, ItemPage, StoredC
 from antiphon.store.conversations import SqliteConversations, append_run, require_new_items
 from antiphon.store.database import Database, Synchronous
 from antiphon.store.items import counts, for_the_model, insert_run_items, prune, read_page
+from antiphon.store.sqlite_files import SqliteFiles, SqliteUploads
+from antiphon.store.sqlite_ingestion import SqliteIngestionQueue
+from antiphon.store.sqlite_vector_stores import SqliteVectorStores
 from antiphon.wire.lists import ChatListQuery, ListQuery
 from antiphon.wire.responses import Item
 
@@ -50,6 +53,10 @@ class SqliteStore:
         self._database = database
         self._clock = clock
         self.conversations = SqliteConversations(database, clock)
+        self.files = SqliteFiles(database, clock)
+        self.uploads = SqliteUploads(database, clock)
+        self.vector_stores = SqliteVectorStores(database, clock)
+        self.ingestion = SqliteIngestionQueue(database, clock)
 
     @classmethod
     def open(cls, data_dir: Path | None, *, clock: Clock, synchronous: Synchronous = "normal") -> SqliteStore:

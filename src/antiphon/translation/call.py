@@ -57,7 +57,7 @@ class ChatCall(Struct, kw_only=True):
         if tool.kind == "custom":
             self.held[event.block] = tool
         events: list[ModelEvent] = []
-        if event.name == tool.name and tool.namespace is not None:
+        if event.name == tool.name and tool.namespace is not None and not tool.is_hosted:
             done = f"taken as {tool.flat_name}, the only tool of that name"
             events.append(Diagnostic(quirk="R24", seen=f"call of {event.name}", done=done))
         events.append(structs.replace(event, name=tool.name, namespace=tool.namespace, kind=tool.kind))

@@ -6,23 +6,33 @@ follow it at once, one for each call, in the order of the calls, whatever the or
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from antiphon.dialects.requests import ChatRules
-from antiphon.translation.content import ChatPart, chat_parts, collapsed, seen_parts
+from antiphon.translation.call_items import (
+    CALLS,
+    HOSTED,
+    OUTPUTS,
+    WITHOUT_MESSAGE,
+    Said,
+    call_id_of,
+    encoded,
+    private,
+)
+from antiphon.translation.content import ChatPart, chat_parts, collapsed, seen_parts, with_markers
 from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of, echo_of_message
 from antiphon.translation.roles import ChatMessage, arrange_roles
 from antiphon.translation.tools import Offer, Tool, namespace_of, wire_safe
-from antiphon.wire.items import PRIVATE, Item
+from antiphon.wire.items import Item
 from antiphon.wire.sealed import summary_of
 
 _INTERRUPTED = "[The call was interrupted: there is no output.]"
+_WAITING = "[The call waits for a person's approval: it has not been run.]"
 # What provider data may not replace; a residual `index` is refused by strict servers (Q36).
 _CALL_FIELDS = frozenset({"id", "type", "function", "index"})
 
@@ -36,6 +46,8 @@ class _Call(Struct, kw_only=True):
     provider_data: dict[str, Any] = {}
     output: Any = None
     is_answered: bool = False
+    needs_approval: bool = False
+    changed_arguments: str | None = None  # what a person made of them
     is_whole: bool = True
 
     @property
@@ -50,6 +62,7 @@ class _AssistantTurn(Struct):
     texts: list[str] = []
     calls: list[_Call] = []
     reasoning: list[Echo] = []
+    number: int | None = None  # where a call of it says so
 
 
 class Transcript:
@@ -60,9 +73,10 @@ class Transcript:
         self._rules = rules
         self._notes = notes
         self._upstream = upstream
+        self._cites = any(tool.kind == "file_search" for tool in offer.tools.values())
         self._entries: list[ChatMessage | _AssistantTurn] = []
         self._turn: _AssistantTurn | None = None  # open: the next item of the assistant joins it
-        self._turns_of_call: dict[str, list[_AssistantTurn]] = {}
+        self._turns_of_call: dict[str, list[tuple[_AssistantTurn, _Call]]] = {}
 
     def add_instructions(self, instructions: str) -> None:
         """Add a developer's message that is not an item."""
@@ -78,11 +92,11 @@ class Transcript:
         elif kind == "compaction":
             self._turn = None
             self._entries.append({"role": "user", "content": summary_of(item)})
-        elif kind in _CALLS:
-            self._add_call(item, *_CALLS[kind](item))
-        elif kind in _OUTPUTS:
-            self._add_output(item, _OUTPUTS[kind](item))
-        elif kind not in _WITHOUT_MESSAGE:
+        elif kind in CALLS:
+            self._add_call(item, CALLS[kind](item))
+        elif kind in OUTPUTS:
+            self._add_output(item, OUTPUTS[kind](item))
+        elif kind not in WITHOUT_MESSAGE:
             self._notes.add("R25", seen=f"item {kind}", done="not shown to the model: chat has no form for it")
 
     def add_message(self, message: ChatMessage) -> None:
@@ -120,8 +134,10 @@ class Transcript:
     # --- items -------------------------------------------------------------------------------
 
     def _add_message(self, item: Item) -> None:
-        parts = chat_parts(item["content"], self._rules, self._notes)
-        role = item["role"]
+        role, content = item["role"], item["content"]
+        if role == "assistant" and self._cites:
+            content = with_markers(content)
+        parts = chat_parts(content, self._rules, self._notes)
         if role == "assistant":
             text = "".join(part["text"] for part in parts if part["type"] == "text")
             if any(part["type"] != "text" for part in parts):
@@ -140,21 +156,40 @@ class Transcript:
         if echo is not None:
             self._open_turn().reasoning.append(echo)
 
-    def _add_call(self, item: Item, kind: str, name: str, arguments: str) -> None:
-        turn = self._open_turn()
-        call_id = _call_id(item)
+    def _add_call(self, item: Item, said: Said) -> None:
+        call_id, number = call_id_of(item), private(item).get("turn")
+        if (again := self._waiting(item, call_id)) is not None:  # it waited for a decision, and takes place now
+            again.changed_arguments = said.arguments if said.arguments != again.arguments else None
+            self._answer(again, item)
+            return
+        turn = self._open_turn(number)
         call = _Call(
             call_id=call_id,
-            name=self._wire_name(item, kind, name),
-            arguments=arguments,
+            name=self._wire_name(item, said.kind, said.name),
+            arguments=said.arguments,
             provider_data=self._provider_data(item),
+            needs_approval=item["type"] == "mcp_approval_request",
             is_whole=item.get("status") != "incomplete",
         )
         turn.calls.append(call)
-        if item["type"] == "mcp_call":  # run by a server: call and output are one item
-            call.output, call.is_answered = item.get("output") or item.get("error") or "", True
+        for name in {call_id, str(item.get("id"))} if call.needs_approval else {call_id}:
+            self._turns_of_call.setdefault(name, []).append((turn, call))
+        self._answer(call, item)
+        if item["type"] in HOSTED and number is None:
             self._turn = None
-        self._turns_of_call.setdefault(call_id, []).append(turn)
+
+    def _waiting(self, item: Item, call_id: str) -> _Call | None:
+        """The call of an earlier turn that this item takes up again, if it is one: the newest of its id."""
+        for name in (str(item.get("approval_request_id")), call_id):
+            _, call = next(reversed(self._turns_of_call.get(name, [])), (None, None))
+            if call is not None and not call.is_answered and (call.needs_approval or private(item).get("carried")):
+                return call
+        return None
+
+    def _answer(self, call: _Call, item: Item) -> None:
+        """Take the output of a call that a server ran, which stands in the call's own item."""
+        if item["type"] in HOSTED:
+            call.output, call.is_answered = HOSTED[item["type"]](item), True
 
     def _said_and_called(self, message: ChatMessage) -> _AssistantTurn:
         """The turn that an assistant message of a chat request is."""
@@ -172,49 +207,55 @@ class Transcript:
         for call in calls:
             kind = "custom" if call.get("type") == "custom" else "function"
             named = call[kind]
-            turn.calls.append(
-                _Call(
-                    call_id=call["id"],
-                    name=self._wire_name({}, kind, named["name"]),
-                    arguments=named["arguments"] if kind == "function" else _encoded({"input": named["input"]}),
-                    provider_data={name: value for name, value in call.items() if name not in _CALL_FIELDS | {kind}},
-                )
+            made = _Call(
+                call_id=call["id"],
+                name=self._wire_name({}, kind, named["name"]),
+                arguments=named["arguments"] if kind == "function" else encoded({"input": named["input"]}),
+                provider_data={name: value for name, value in call.items() if name not in _CALL_FIELDS | {kind}},
             )
-            self._turns_of_call.setdefault(call["id"], []).append(turn)
+            turn.calls.append(made)
+            self._turns_of_call.setdefault(made.call_id, []).append((turn, made))
         return turn
 
     def _add_output(self, item: Item, output: Any) -> None:
-        call_id = _call_id(item)
+        call_id = call_id_of(item)
         # An id may come again in a later turn (Q33): the newest turn that waits for it is meant.
-        for turn in reversed(self._turns_of_call.get(call_id, [])):
-            for call in turn.calls:
-                if call.call_id == call_id and not call.is_answered:
-                    call.output, call.is_answered = output, True
-                    if turn is self._turn:
-                        self._turn = None
-                    return
+        for turn, call in reversed(self._turns_of_call.get(call_id, [])):
+            if not call.is_answered:
+                call.output, call.is_answered = output, True
+                if turn is self._turn:
+                    self._turn = None
+                return
         self._notes.add("Q110", seen=f"output of call {call_id}", done="dropped: no such call waits for an output")
 
-    def _open_turn(self) -> _AssistantTurn:
-        if self._turn is None:
-            self._turn = _AssistantTurn()
-            self._entries.append(self._turn)
-        return self._turn
+    def _open_turn(self, number: int | None = None) -> _AssistantTurn:
+        """The turn that the next item of the assistant belongs to; ``number`` is that of its turn, where it is known.
+
+        What follows a call that a server ran, and is not of its turn, was said when the call was answered.
+        """
+        turn = self._turn
+        if turn is None or (turn.number is not None and turn.number != number):
+            turn = self._turn = _AssistantTurn()
+            self._entries.append(turn)
+        if number is not None:
+            turn.number = number
+        return turn
 
     def _wire_name(self, item: Item, kind: str, name: str) -> str:
         wire = self._offer.wire_name(item, kind, name)
         # A tool of the past that is no longer offered: nothing has to find back from it.
-        return wire or wire_safe(Tool("function", name, namespace_of(item)).flat_name, self._rules.max_name_length)
+        namespace = None if kind == "mcp" else namespace_of(item)
+        return wire or wire_safe(Tool("function", name, namespace).flat_name, self._rules.max_name_length)
 
     def _provider_data(self, item: Item) -> dict[str, Any]:
         """Fields of a call that its upstream wants back, such as thought signatures (Q35)."""
-        private = item.get(PRIVATE)
-        if not isinstance(private, dict) or not isinstance(private.get("provider_data"), dict):
+        kept = private(item)
+        if not isinstance(kept.get("provider_data"), dict):
             return {}
-        if self._upstream not in (None, private.get("upstream")):
+        if self._upstream not in (None, kept.get("upstream")):
             self._notes.add("Q35", seen="signed tool call", done="signature not echoed: it belongs to another upstream")
             return {}
-        return {name: value for name, value in private["provider_data"].items() if name not in _CALL_FIELDS}
+        return {name: value for name, value in kept["provider_data"].items() if name not in _CALL_FIELDS}
 
     def _json(self, arguments: str) -> str:
         """Arguments that are an object: templates parse them, and one bad call would fail every later request (Q25)."""
@@ -226,7 +267,7 @@ class Transcript:
         except (msgspec.DecodeError, RecursionError):
             pass
         self._notes.add("Q25", seen=arguments, done="sent as one string: the arguments are not a JSON object")
-        return _encoded({"arguments": arguments})
+        return encoded({"arguments": arguments})
 
     # --- messages ----------------------------------------------------------------------------
 
@@ -279,11 +320,15 @@ class Transcript:
 
     def _tool_message(self, call: _Call, wire_id: str, lifted: list[ChatPart]) -> ChatMessage:
         message: ChatMessage = {"role": "tool", "tool_call_id": wire_id}
+        if not call.is_answered and call.needs_approval:
+            return {**message, "content": self._tool_content(_WAITING)}
         if not call.is_answered:
             self._notes.add("Q110", seen=f"call {call.call_id} of {call.name}", done="closed as interrupted")
             return {**message, "content": self._tool_content(_INTERRUPTED)}
         parts = chat_parts(call.output, self._rules, self._notes)
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        if call.changed_arguments is not None:
+            text = f"[A person changed the arguments of this call to {call.changed_arguments}]\n{text}"
         others = [part for part in parts if part["type"] != "text"]
         if others:
             self._notes.add("Q103", seen=f"{others[0]['type']} in a tool's output", done="moved to a user message")
@@ -300,33 +345,3 @@ def _input_part(part: ChatPart) -> dict[str, Any]:
     if part["type"] != "image_url":
         return part
     return {"type": "input_image", "image_url": part["image_url"]["url"], "detail": part["image_url"].get("detail")}
-
-
-def _call_id(item: Item) -> str:
-    return str(item.get("call_id") or item.get("id") or "")
-
-
-def _encoded(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-# What each kind of call item amounts to: the kind of the tool, its name, the arguments as JSON.
-_CALLS: dict[str, Callable[[Item], tuple[str, str, str]]] = {
-    "function_call": lambda item: ("function", item["name"], item["arguments"]),
-    "custom_tool_call": lambda item: ("custom", item["name"], _encoded({"input": item["input"]})),
-    "mcp_call": lambda item: ("function", str(item.get("name")), str(item.get("arguments") or "")),
-    "local_shell_call": lambda item: ("function", "local_shell", _encoded(item.get("action") or {})),
-    "shell_call": lambda item: ("function", "shell", _encoded(item.get("action") or {})),
-    "apply_patch_call": lambda item: ("function", "apply_patch", _encoded(item.get("operation") or {})),
-    "tool_search_call": lambda item: ("function", "tool_search", _encoded(item.get("arguments") or {})),
-}
-_OUTPUTS: dict[str, Callable[[Item], Any]] = {
-    "function_call_output": lambda item: item["output"],
-    "custom_tool_call_output": lambda item: item["output"],
-    "local_shell_call_output": lambda item: item.get("output") or "",
-    "shell_call_output": lambda item: item.get("output") or "",
-    "apply_patch_call_output": lambda item: item.get("output") or str(item.get("status")),
-    "tool_search_output": lambda item: _encoded(item.get("tools") or []),
-}
-# Read elsewhere, or nothing the model has to see.
-_WITHOUT_MESSAGE = frozenset({"additional_tools", "mcp_list_tools"})

@@ -29,7 +29,7 @@ def echo_of(item: Item, rules: ChatRules, notes: Notes, *, upstream: str | None 
     if rules.echo_reasoning == "forbid":
         notes.add("Q71", seen="reasoning of an earlier turn", done="not echoed: this upstream does not take it")
         return None
-    kept = _kept(item, notes)
+    kept = kept_reasoning(item, notes)
     text = _joined(item.get("content")) or kept.text or _joined(item.get("summary"))
     same_upstream = kept.upstream is None or upstream is None or kept.upstream == upstream
     details = kept.details if rules.echo_details and same_upstream else []
@@ -53,7 +53,7 @@ def echo_of_message(message: dict[str, Any], rules: ChatRules, notes: Notes) -> 
     return Echo(field or _FIELDS[0], message[field] if field else "", details if rules.echo_details else [])
 
 
-def _kept(item: Item, notes: Notes) -> Reasoning:
+def kept_reasoning(item: Item, notes: Notes) -> Reasoning:
     """What we wrote down when the item was made: beside it in the store, or taken out of its seal at the door."""
     private = item.get(PRIVATE)
     if isinstance(private, dict):

@@ -1,7 +1,8 @@
 """Tools as a chat upstream takes them: functions only, with names of a narrow alphabet.
 
-Namespaces are flattened (``ns__name``), freeform tools become functions of one string, and names are changed as little
-as uniqueness allows. `Tool` says what a name on the wire stands for, so that the way back is a look-up.
+Namespaces are flattened (``ns__name``), freeform tools become functions of one string, tools of MCP servers and the
+file search functions like any other, and names are changed as little as uniqueness allows. `Tool` says what a name on
+the wire stands for, so that the way back is a look-up.
 """
 
 from __future__ import annotations
@@ -16,17 +17,26 @@ from msgspec import Struct, structs
 
 from antiphon.dialects.requests import ChatRules
 from antiphon.translation.notes import Notes
+from antiphon.wire.hosted import DEFAULT_FILE_SEARCH_NAME, imported
 from antiphon.wire.items import Item, tools_of
 
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+_FILE_SEARCH: dict[str, Any] = {
+    "description": "Search the user's files. The passages that fit come back with the ids of their files.",
+    "parameters": {
+        "type": "object",
+        "properties": {"query": {"type": "string", "description": "What to look for, as a question or as keywords."}},
+        "required": ["query"],
+    },
+}
 _HASH_LENGTH = 8
 
 
 class Tool(Struct, frozen=True):
     """A tool as the client knows it."""
 
-    kind: Literal["function", "custom"]
+    kind: Literal["function", "custom", "mcp", "file_search"]
     name: str
     namespace: str | None = None
     has_grammar: bool = False
@@ -35,6 +45,11 @@ class Tool(Struct, frozen=True):
     def flat_name(self) -> str:
         """The name with its namespace, not yet fit for every wire."""
         return self.name if self.namespace is None else f"{self.namespace}__{self.name}"
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether a server runs it: then no client minds what the model knows it by."""
+        return self.kind in ("mcp", "file_search")
 
 
 class Offer(Struct):
@@ -66,12 +81,16 @@ class Offer(Struct):
 
         That is the name on the wire, and for a tool in a namespace its bare name where it can mean nothing else.
         """
-        renamed = {wire: tool for wire, tool in self.tools.items() if tool.kind == "custom" or tool.name != wire}
+        renamed = {wire: tool for wire, tool in self.tools.items() if tool.kind != "function" or tool.name != wire}
         bare = Counter(tool.name for tool in self.tools.values())
         for tool in list(renamed.values()):
             if bare[tool.name] == 1 and tool.name not in self.tools:
                 renamed[tool.name] = tool
         return renamed
+
+    def wires_of(self, kind: str, namespace: str | None) -> set[str]:
+        """The names on the wire of all tools of a kind, in one namespace."""
+        return {wire for wire, tool in self.tools.items() if tool.kind == kind and tool.namespace == namespace}
 
     def restrict(self, wire_names: set[str]) -> None:
         """Take back the offer of all others."""
@@ -81,6 +100,7 @@ class Offer(Struct):
 def offer_tools(tools: list[dict[str, Any]], items: list[Item], *, rules: ChatRules, notes: Notes) -> Offer:
     """The offer made by a request's ``tools`` and by the items that bring tools along."""
     definitions = _flatten([*tools, *(tool for item in items for tool in tools_of(item))], notes)
+    definitions.update(_imported(tools, items))
     offer = Offer(tools={}, wires={}, functions={}, schemas={})
     for wire, tool in _named(list(definitions), rules.max_name_length).items():
         definition = definitions[tool]
@@ -94,7 +114,7 @@ def offer_tools(tools: list[dict[str, Any]], items: list[Item], *, rules: ChatRu
 
 def namespace_of(named: dict[str, Any]) -> str | None:
     """The namespace an item or a choice gives; kinds that have none are not checked for it."""
-    namespace = named.get("namespace")
+    namespace = named.get("namespace") or named.get("server_label")
     return namespace if isinstance(namespace, str) else None
 
 
@@ -112,10 +132,30 @@ def _flatten(tools: list[dict[str, Any]], notes: Notes, namespace: str | None = 
                 flat[Tool("function", tool["name"], namespace)] = tool
             case "custom":
                 flat[Tool("custom", tool["name"], namespace)] = tool
+            case "file_search":
+                flat[Tool("file_search", tool.get("name", DEFAULT_FILE_SEARCH_NAME))] = _FILE_SEARCH
+            case "mcp":
+                pass  # what it offers stands in the items
             case "namespace" if namespace is None:
                 flat.update(_described(_flatten(tool["tools"], notes, tool["name"]), tool.get("description")))
             case other:
                 notes.add("R25", seen=f"tool {other}", done="not offered: nothing here can run it")
+    return flat
+
+
+def _imported(tools: list[dict[str, Any]], items: list[Item]) -> dict[Tool, dict[str, Any]]:
+    """The tools of MCP servers."""
+    flat: dict[Tool, dict[str, Any]] = {}
+    for server, listed in imported(tools, items):
+        label = server.server_label
+        of_server = {
+            Tool("mcp", tool["name"], label): {
+                "description": tool.get("description"),
+                "parameters": tool.get("input_schema"),
+            }
+            for tool in listed
+        }
+        flat.update(_described(of_server, server.server_description))
     return flat
 
 
@@ -132,13 +172,16 @@ def _named(tools: list[Tool], max_length: int) -> dict[str, Tool]:
     """Wire names in the tools' order. Who needs no change goes first, so that nobody loses a name to a mended one."""
     names: dict[str, Tool] = {}
     wires: dict[Tool, str] = {}
-    unchanged = [t for t in tools if t.namespace is None and wire_safe(t.name, max_length) == t.name]
+    bare = Counter(tool.name for tool in tools)
+    # A model calls a tool of a server by the name that the server's own descriptions use, where no other has it.
+    wanted = {tool: tool.name if tool.kind == "mcp" and bare[tool.name] == 1 else tool.flat_name for tool in tools}
+    unchanged = [tool for tool in tools if wire_safe(tool.name, max_length) == wanted[tool]]
     for tool in (*unchanged, *tools):
         if tool in wires:
             continue
-        wire = wire_safe(tool.flat_name, max_length)
+        wire = wire_safe(wanted[tool], max_length)
         # Cut names always carry the hash: two long names usually differ at their end.
-        if wire in names or len(tool.flat_name) > max_length:
+        if wire in names or len(wanted[tool]) > max_length:
             wire = _hashed(tool, names, max_length)
         names[wire] = tool
         wires[tool] = wire
@@ -157,7 +200,7 @@ def _digest(identity: str) -> str:
 
 
 def _parameters(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
-    if tool.kind == "function":
+    if tool.kind != "custom":
         return definition.get("parameters") or _NO_PARAMETERS
     text = {"type": "string", "description": f"The whole input of {tool.name}, as plain text."}
     return {"type": "object", "properties": {"input": text}, "required": ["input"], "additionalProperties": False}
@@ -254,11 +297,24 @@ def _chosen(choice: dict[str, Any], offer: Offer, notes: Notes) -> tuple[str, st
     kind = choice.get("type")
     if kind == "allowed_tools":
         allowed = choice.get("tools") or []
-        names = {offer.wire_name(tool, str(tool.get("type")), str(tool.get("name"))) for tool in allowed}
-        offer.restrict({name for name in names if name is not None})
+        offer.restrict(set().union(*(_meant(tool, offer) for tool in allowed)))
         return ("required" if choice.get("mode") == "required" else "auto"), None
-    named = offer.wire_name(choice, str(kind), str(choice.get("name")))
-    if named is None:
+    meant = _meant(choice, offer)
+    named = next(iter(meant)) if len(meant) == 1 else None
+    if len(meant) > 1:
+        offer.restrict(meant)
+    elif named is None:
         notes.add("Q105", seen=f"tool_choice {choice}", done="sent as auto: no such tool is offered")
         return "auto", None
     return "required", named
+
+
+def _meant(choice: dict[str, Any], offer: Offer) -> set[str]:
+    """The names on the wire of the tools that a choice names: one, or all of a server."""
+    kind, name = str(choice.get("type")), choice.get("name")
+    if kind == "file_search":
+        return offer.wires_of(kind, None)
+    if kind == "mcp" and name is None:
+        return offer.wires_of(kind, namespace_of(choice))
+    named = offer.wire_name(choice, kind, str(name))
+    return set() if named is None else {named}

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from antiphon.errors import InvalidRequest
+from antiphon.wire.hosted import HOSTED_TYPES
 from antiphon.wire.refusals import refusal, supported
 
 Item = dict[str, Any]
@@ -172,6 +173,15 @@ class Compaction(Struct, kw_only=True):
     encrypted_content: str
 
 
+class ApprovalResponse(Struct, kw_only=True):
+    """What a person decided on a call; ``arguments``, an extension of ours, replace those the model made."""
+
+    approval_request_id: NonEmpty
+    approve: bool
+    reason: str | None = None
+    arguments: str | None = None
+
+
 class AdditionalTools(Struct, kw_only=True):
     """Tools that are offered from here on."""
 
@@ -207,7 +217,7 @@ ITEM_TYPES: dict[str, type[Struct] | None] = {
     "tool_search_output": AdditionalTools,
     "mcp_list_tools": None,
     "mcp_approval_request": None,
-    "mcp_approval_response": None,
+    "mcp_approval_response": ApprovalResponse,
     "mcp_call": None,
     "program": None,
     "program_output": None,
@@ -253,11 +263,14 @@ class NamespaceTool(Struct, kw_only=True):
     description: str | None = None
 
 
+# Tools of the client's, known by their names.
+_NAMED_TYPES = frozenset({"function", "custom"})
 # Other types are let through: who cannot serve them discloses that they were dropped.
 TOOL_TYPES: dict[str, type[Struct]] = {
     "function": FunctionTool,
     "custom": CustomTool,
     "namespace": NamespaceTool,
+    **HOSTED_TYPES,
 }
 
 
@@ -281,9 +294,17 @@ class Typed(Struct):
     type: str
 
 
+class ServerChoice(Struct, kw_only=True):
+    """The tools of an MCP server, or one of them."""
+
+    server_label: NonEmpty
+    name: NonEmpty | None = None
+
+
 CHOICE_TYPES: dict[str, type[Struct]] = {
     "function": NamedChoice,
     "custom": NamedChoice,
+    "mcp": ServerChoice,
     "allowed_tools": AllowedTools,
 }
 
@@ -322,14 +343,19 @@ def check_tools(tools: list[dict[str, Any]], path: str) -> None:
     """Look at every tool, those of namespaces included.
 
     Raises:
-        InvalidRequest: a tool has no type, or lacks what its type needs.
+        InvalidRequest: a tool has no type, or lacks what its type needs; or two servers have one label.
     """
+    labels: set[str] = set()
     for position, tool in enumerate(tools):
         at = f"{path}[{position}]"
         _check(tool, Typed, at)
         _check(tool, TOOL_TYPES.get(tool["type"]), at)
         if tool["type"] == "namespace":
             check_tools(tool["tools"], f"{at}.tools")
+        elif tool["type"] == "mcp":
+            if (label := tool["server_label"]) in labels:
+                raise InvalidRequest(f"Two MCP servers have the label {label!r}.", param=f"{at}.server_label")
+            labels.add(label)
 
 
 def tools_of(item: Item) -> list[dict[str, Any]]:
@@ -343,7 +369,7 @@ def tool_names(tools: list[dict[str, Any]]) -> Iterator[str]:
     for tool in tools:
         if tool["type"] == "namespace":
             yield from tool_names(tool["tools"])
-        elif tool["type"] in TOOL_TYPES:
+        elif tool["type"] in _NAMED_TYPES:
             yield tool["name"]
 
 

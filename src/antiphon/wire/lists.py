@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -70,8 +70,8 @@ Query = TypeVar("Query", bound=Struct)
 _MEMBER = re.compile(r"(\w+)\[(.+)\]")
 
 
-def decode_query(query: bytes, shape: type[Query]) -> Query:
-    """The checked query string of a request.
+def decode_query(query: bytes, shape: type[Query], *, choices: Mapping[str, Iterable[str]] = _CHOICES) -> Query:
+    """The checked query string of a request; ``choices`` are those of `refusal`.
 
     Raises:
         InvalidRequest: a parameter is unknown, of the wrong type or out of range.
@@ -93,7 +93,13 @@ def decode_query(query: bytes, shape: type[Query]) -> Query:
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise refusal(error, given, choices=_CHOICES) from None
+        raise refusal(error, given, choices=choices) from None
+
+
+def object_list(objects: Sequence[Any], *, has_more: bool = False) -> dict[str, Any]:
+    """A page of objects that have ids; see `item_list`."""
+    first, last = (objects[0].id, objects[-1].id) if objects else ("", "")
+    return {"object": "list", "data": objects, "first_id": first, "last_id": last, "has_more": has_more}
 
 
 def item_list(items: Sequence[Item], *, has_more: bool = False) -> dict[str, Any]:

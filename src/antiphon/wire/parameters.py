@@ -36,8 +36,8 @@ PARAMETERS: dict[str, Parameter] = {
     "conversation": Parameter("Its items are put before `input`; input and output are added to it at the end."),
     "prompt": Parameter("Prompt templates are kept at OpenAI; send their text.", is_refused=True),
     "tools": Parameter(
-        "Functions, freeform tools and namespaces become functions. Hosted tools that nothing here can run are dropped"
-        " with a diagnostic, or refused: see `unsupported_tools`."
+        "Functions, freeform tools and namespaces become functions. `mcp` and `file_search` are run here. Hosted tools"
+        " that nothing here can run are dropped with a diagnostic, or refused: see `unsupported_tools`."
     ),
     "tool_choice": Parameter(
         "All forms. What it excludes is not offered, and a call of it never reaches the client: it is dropped with a"
@@ -95,7 +95,7 @@ INCLUDES: dict[str, str] = {
     " and bound to the owner of the key.",
     "message.output_text.logprobs": "The upstream is asked for logprobs.",
     "message.input_image.image_url": "Nothing to add: images are always shown as they were sent.",
-    "file_search_call.results": "Nothing to add: no file search runs here yet.",
+    "file_search_call.results": "Calls of the file search show what they found.",
     "web_search_call.results": "Nothing to add: no web search runs here.",
     "web_search_call.action.sources": "Nothing to add: no web search runs here.",
     "code_interpreter_call.outputs": "Nothing to add: no code runs here.",

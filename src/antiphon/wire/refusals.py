@@ -12,6 +12,7 @@ from antiphon.errors import InvalidRequest
 
 # The sentences of msgspec 0.20 and later; a test feeds each of them through.
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
 _BOUND = re.compile(r"Expected `(?P<expected>[^`]*)`(?P<length> of length)? (?P<side><=|>=) (?P<limit>\S+)")
 _PATH = re.compile(r"`\$(?P<path>[^`]*)`$")
@@ -45,6 +46,9 @@ def refusal(
     if missing := _MISSING.match(sentence):
         name = f"{param}.{missing['field']}".removeprefix(".")
         return InvalidRequest(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+    if unknown := _UNKNOWN.match(sentence):
+        name = f"{param}.{unknown['field']}".removeprefix(".")
+        return InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
     if wrong := _TYPE.match(sentence):
         expected, got = _type_names(wrong["expected"]), _type_names(wrong["got"])
         message = f"Invalid type for '{param}': expected {expected}, but got {got} instead."

@@ -1,0 +1,72 @@
+"""The tools that requests find at this server: MCP servers, by URL or by the name the configuration has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from antiphon.agent.hosted import HostedTools
+from antiphon.config import EgressSettings, McpServerSettings
+from antiphon.retrieval.filters import compile_filter
+from antiphon.retrieval.search import ranking_options
+from antiphon.retrieval.stores import Results, SearchableStores
+from antiphon.tools.base import ToolResult
+from antiphon.tools.file_search import search_files
+from antiphon.tools.mcp.naming import named_servers, with_defaults
+from antiphon.wire.hosted import FileSearchTool, file_searches, mcp_tools
+from antiphon.wire.items import Item
+
+
+class Hosting:
+    """Gives each run its tools. ``servers`` are those of the configuration; ``egress`` says where URLs may lead.
+
+    Raises:
+        ConfigError: an entry of ``egress`` is neither an address, nor a network, nor a name.
+    """
+
+    def __init__(
+        self, servers: Mapping[str, McpServerSettings], stores: SearchableStores, *, egress: EgressSettings
+    ) -> None:
+        self._servers = servers
+        self._find = named_servers(servers, egress)
+        self._stores = stores
+
+    def tools(self, owner: str, tools: Sequence[dict[str, Any]], items: Sequence[Item]) -> HostedTools:
+        """The tools of one run; see `antiphon.agent.runner.Host`."""
+        return HostedTools(
+            [with_defaults(tool, self._servers) for tool in tools],
+            items,
+            connect=self._find,
+            search=partial(self._search, owner),
+        )
+
+    async def check(self, owner: str, tools: Iterable[dict[str, Any]]) -> None:
+        """See that what a request's tools name is there, before anything begins.
+
+        Raises:
+            InvalidRequest: an MCP tool names no server, or more than one; a filter or a ranking is none.
+            EgressRefused: a URL leads where no request may.
+            NotFound: a vector store is not there for this owner.
+        """
+        tools = [*tools]
+        for server in mcp_tools(tools):
+            self._find(server)
+        for search in file_searches(tools):
+            compile_filter(search.filters)
+            ranking_options(search.ranking_options)
+            for vector_store_id in search.vector_store_ids:
+                await self._stores.require(owner, vector_store_id)
+
+    async def _search(self, owner: str, tool: FileSearchTool, queries: Sequence[str]) -> ToolResult:
+        async def find(tool: FileSearchTool, queries: Sequence[str]) -> Results:
+            return await self._stores.search(
+                owner,
+                tool.vector_store_ids,
+                queries,
+                filters=tool.filters,
+                ranking=ranking_options(tool.ranking_options),
+                max_num_results=tool.max_num_results,
+            )
+
+        return await search_files(find, tool, queries)
