@@ -1,6 +1,7 @@
 """Files become indexed in the background, once each, and every failure stands at its file."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from antiphon.errors import (
     NotFound,
     RateLimited,
     RequestRejected,
+    StoreError,
 )
+from antiphon.retrieval import ingestion
 from antiphon.retrieval.chunking import Chunk
 from antiphon.retrieval.housekeeping import Housekeeping
 from antiphon.retrieval.indexes import Indexes
@@ -339,6 +342,45 @@ def test_a_deletion_that_a_crash_cut_off_is_finished_by_the_next_start(tmp_path:
 
     in_a_house(tmp_path, before)
     in_a_house(tmp_path, after)
+
+
+def test_an_index_that_is_lost_is_made_anew(tmp_path: Path) -> None:
+    async def before(house: House) -> None:
+        await house.make(a="tea", b="bad", c="coffee")
+        house.ingestion.start()
+        await house.ingestion.idle()
+
+    async def after(house: House) -> None:
+        await house.housekeeping.recover()
+        house.ingestion.start()
+        await house.ingestion.idle()
+        assert house.reader.read_files == ["a.txt", "c.txt"]
+        assert await house.indexed() == {"a", "c"}
+
+    in_a_house(tmp_path, before)
+    shutil.rmtree(tmp_path / "indexes")
+    in_a_house(tmp_path, after)
+
+
+def test_a_database_that_fails_for_a_while_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "_AFTER_FAILURE_S", 0.0)
+
+    async def test(house: House) -> None:
+        await house.make(a="tea")
+        claim = house.store.ingestion.claim
+        failures = [StoreError("The disk is full.")] * 2
+
+        async def failing(limit: int) -> Any:
+            if failures:
+                raise failures.pop()
+            return await claim(limit)
+
+        monkeypatch.setattr(house.store.ingestion, "claim", failing)
+        house.ingestion.start()
+        await house.ingestion.idle()
+        assert await house.indexed() == {"a"}
+
+    in_a_house(tmp_path, test)
 
 
 def test_what_has_expired_is_let_go_of(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from antiphon.agent.prices import Price
 from antiphon.agent.result import RunResult, RunStream, T
 from antiphon.agent.steps import BeforeStep, Steps, StopCondition
 from antiphon.agent.sync import SyncRunStream, forbid_running_loop
+from antiphon.agent.vector_store import VectorStore
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
@@ -64,7 +65,8 @@ class Agent(Generic[T]):
             or a `Model`, which agents may share; or several of these: the first one is asked, and the others in turn
             where it fails before anything was seen of its answer.
         instructions: What it is told before everything else.
-        tools: Functions, or what `antiphon.tool` made of them; and servers of tools, such as `antiphon.MCPServer`.
+        tools: Functions, or what `antiphon.tool` made of them; servers of tools, such as `antiphon.MCPServer`; and
+            files to be searched, an `antiphon.VectorStore`.
         output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
             any other type, or a JSON Schema. An answer that does not fit is asked again, ``limits.max_format_retries``
             times; until it fits, nothing of it is streamed.
@@ -90,7 +92,7 @@ class Agent(Generic[T]):
         model: str | Model | Sequence[str | Model],
         *,
         instructions: str | None = None,
-        tools: Iterable[Callable[..., Any] | ToolServer] = (),
+        tools: Iterable[Callable[..., Any] | ToolServer | VectorStore] = (),
         output_type: type[T] | Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
@@ -109,7 +111,8 @@ class Agent(Generic[T]):
         self.models = models_of(model, base_url=base_url, api_key=api_key, provider=provider)
         self.instructions = instructions
         offered = [*tools]
-        self.servers = _by_label(each for each in offered if not callable(each))
+        self.stores = _by_tool_name(each for each in offered if isinstance(each, VectorStore))
+        self.servers = _by_label(each for each in offered if not callable(each) and not isinstance(each, VectorStore))
         self.tools = _by_name(each for each in offered if callable(each))
         self.limits = _with_prices(_limits(limits), self.models, prices or {})
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
@@ -126,8 +129,8 @@ class Agent(Generic[T]):
     async def __aenter__(self) -> Self:
         for model in self.models:
             await self._kept.enter_async_context(model.provider())
-        for server in self.servers.values():
-            self._kept.push_async_callback(server.close)
+        for close in [each.close for each in self.servers.values()] + [each.close for each in self.stores.values()]:
+            self._kept.push_async_callback(close)
         self._keeps = True
         return self
 
@@ -285,21 +288,37 @@ class Agent(Generic[T]):
         return Decision(False, answer) if isinstance(answer, str) else Decision(answer)
 
     def _hosted(self, request: CreateResponse, items: Sequence[Item]) -> HostedTools | None:
-        if not self.servers:
+        if not self.servers and not self.stores:
             return None
-        tools = [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES]
-        return HostedTools(tools, items, connect=lambda tool: self.servers[tool.server_label], keeps=self._keeps)
+        return HostedTools(
+            [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES],
+            items,
+            connect=lambda tool: self.servers[tool.server_label],
+            search=lambda tool, queries: self.stores[tool.name].answer(queries),
+            keeps=self._keeps,
+        )
 
     def _request(self, items: list[Item]) -> CreateResponse:
         raw: dict[str, Any] = {"model": self.model, "input": items, "store": False, **self._settings}
         if self.instructions is not None:
             raw["instructions"] = self.instructions
-        if self.tools or self.servers:
-            servers = [server.definition for server in self.servers.values()]
-            raw["tools"] = [*(each.definition for each in self.tools.values()), *servers]
+        offered = [each.definition for each in self.tools.values()]
+        offered += [each.definition for each in self.servers.values()]
+        offered += [each.definition for each in self.stores.values()]
+        if offered:
+            raw["tools"] = offered
         if self._output is not None:
             raw["text"] = {**raw.get("text", {}), "format": self._output.format}
         return stored_request(raw)
+
+
+def _by_tool_name(stores: Iterable[VectorStore]) -> dict[str, VectorStore]:
+    named: dict[str, VectorStore] = {}
+    for store in stores:
+        if store.tool_name in named:
+            raise UsageError(f"Two searches are called {store.tool_name!r}. Name one: VectorStore(tool_name=...).")
+        named[store.tool_name] = store
+    return named
 
 
 def _by_label(servers: Iterable[ToolServer]) -> dict[str, ToolServer]:

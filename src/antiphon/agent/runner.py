@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,6 +53,10 @@ DEFAULT = Shown()
 Host = Callable[[str, Sequence[dict[str, Any]], Sequence[Item]], HostedTools]
 
 
+# Owner, and items that the model must see.
+Load = Callable[[str, list[Item]], Awaitable[list[Item]]]
+
+
 class _BackgroundRun(NamedTuple):
     task: asyncio.Task[None]
     loop: Loop
@@ -64,7 +68,7 @@ class Runner:
     At most ``max_background_runs`` of them go at once, the others wait their turn. ``on_interruption`` says what
     becomes of a turn that the end of a process cut off after somebody may have seen part of it. ``on_ended`` is told
     the events of each run when it has ended, in whatever way. ``host`` gives the tools that a request of an owner's
-    finds here besides functions.
+    finds here besides functions, ``load`` the items with the data of what they only name.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Runner:
         on_interruption: OnInterruption = "retry",
         on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
         host: Host | None = None,
+        load: Load | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -90,6 +95,7 @@ class Runner:
         self._on_interruption = on_interruption
         self._on_ended = on_ended
         self._host = host
+        self._load = load
         self._slots = asyncio.Semaphore(max_background_runs)
         self._going: dict[tuple[str, str], Journal] = {}  # stored runs that this process does, by owner and run
         self._background: dict[tuple[str, str], _BackgroundRun] = {}
@@ -186,7 +192,12 @@ class Runner:
             conversation=conversation,
             flushes=flushes,
         )
-        return journal, self._loop(journal, request, history + own_input, self._tools, authorization, carried)
+        items = await self._loaded(owner, history + own_input)
+        return journal, self._loop(journal, request, items, self._tools, authorization, carried)
+
+    async def _loaded(self, owner: str, items: list[Item]) -> list[Item]:
+        """What the model must see, with the data of what the items only name: the journal keeps the names."""
+        return items if self._load is None else await self._load(owner, items)
 
     def _loop(
         self,
@@ -387,8 +398,8 @@ class Runner:
         error = ErrorInfo(code=INTERRUPTED, message="The server stopped while this response was being made.")
         if _is_background(events):
             journal = Journal.resumed(self._store, left.owner, events, flushes=True)
-            items = await self._store.context(left.owner, left.run)
             try:
+                items = await self._loaded(left.owner, await self._store.context(left.owner, left.run))
                 request = stored_request(journal.started.request)
                 carried = carried_calls(items, unacted(items))
                 loop = self._loop(journal, request, items, self._tools, carried=carried)

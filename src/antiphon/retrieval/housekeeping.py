@@ -60,8 +60,13 @@ class Housekeeping:
             await asyncio.wait((self._task,))
 
     async def recover(self) -> None:
-        """Bring indexes and blobs in line with the database; nothing may be written meanwhile but by this."""
-        await self._indexes.sweep([each.id for each in await self._store.ingestion.all()])
+        """Bring indexes in line with the database; nothing may be written meanwhile but by this."""
+        known = await self._store.ingestion.all()
+        await self._indexes.sweep([each.id for each in known])
+        for owner, vector_store_id in known:
+            if not await self._indexes.has(vector_store_id):
+                # Somebody deleted it, or a restored database is older than it.
+                await self._store.ingestion.requeue(owner, vector_store_id)
         await self._stores.follow()
 
     async def sweep(self) -> None:
@@ -103,4 +108,6 @@ class Housekeeping:
                     del once[0]
             except AntiphonError as error:
                 _log.error("housekeeping failed, and is tried again: %s", error.message)
+            except Exception:  # noqa: BLE001 - a defect in one of them must not end the others for ever
+                _log.exception("housekeeping failed, and is tried again")
             await asyncio.sleep(_EVERY_S)

@@ -19,6 +19,7 @@ from antiphon.errors import (
     ExtractionError,
     ProviderError,
     StorageFailed,
+    StoreError,
     TransportError,
 )
 from antiphon.retrieval.chunking import Chunk, ChunkingStrategy
@@ -41,6 +42,9 @@ from antiphon.wire.vector_stores import (
 
 # Of a file over which the process died so often, that it is taken for the reason.
 MAX_ATTEMPTS = 3
+
+# Before a database that failed is asked again.
+_AFTER_FAILURE_S = 5.0
 
 _STRATEGIES: dict[type[Chunking], Literal["auto", "static", "contextual"]] = {
     AutoChunking: "auto",
@@ -111,20 +115,33 @@ class Ingestion:
         await self._reader.close()
 
     async def _work(self) -> None:
-        await self._queue.release()
+        is_released = False
         while True:
             self._more.clear()
-            free = self._limits.max_concurrent_files - len(self._running)
-            for job in await self._queue.claim(free) if free > 0 else ():
-                task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
-                self._running[task] = job
-                task.add_done_callback(self._done)
+            try:
+                if not is_released:
+                    await self._queue.release()
+                    is_released = True
+                await self._begin()
+            except StoreError as error:
+                _log.error("the queue of files to be indexed cannot be read: %s", error.message)
+                await asyncio.sleep(_AFTER_FAILURE_S)
+                continue
             if not self._running and not self._more.is_set():
                 self._idle.set()
             await self._more.wait()
 
+    async def _begin(self) -> None:
+        free = self._limits.max_concurrent_files - len(self._running)
+        for job in await self._queue.claim(free) if free > 0 else ():
+            task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
+            self._running[task] = job
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        job = self._running.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("what became of %s cannot be written down; it is indexed again", job.file_id, exc_info=error)
         self._more.set()
 
     async def _do(self, job: IngestionJob) -> None:

@@ -7,7 +7,7 @@ a chunk whose file is not in the store any more is never shown, whatever the ind
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
@@ -115,13 +115,14 @@ class SearchableStores:
         async with self._indexes.lease(vector_store_id) as index:
             return await to_thread(lambda: index.text_of(file_id))
 
-    async def follow(self) -> None:
-        """Let the indexes follow what has changed in the database: files taken out, other attributes.
+    async def follow(self, vector_store_ids: Collection[str] | None = None) -> None:
+        """Let the indexes of these stores, or of all, follow what has changed in the database.
 
-        An index that cannot follow is tried again with the next change and the next start; searches show nothing of
-        what is gone meanwhile.
+        An index that cannot follow is tried again later; searches show nothing of what is gone meanwhile.
         """
         for change in await self._queue.changes():
+            if vector_store_ids is not None and change.vector_store not in vector_store_ids:
+                continue
             try:
                 await self._follow(change)
             except AntiphonError as error:

@@ -147,14 +147,14 @@ class VectorStores:
         request = decode_vector_store_request(await exchange.body(), UpdateAttributes)
         file_id, attributes = exchange.parameter("file_id"), request.attributes or {}
         changed = await self._rows.set_attributes(*_store(exchange), file_id, attributes)
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json(changed)
 
     async def remove_file(self, exchange: Exchange) -> None:
         """``DELETE /v1/vector_stores/{id}/files/{file_id}``: no search finds it after that; the file stays."""
         file_id = exchange.parameter("file_id")
         await self._rows.detach(*_store(exchange), file_id)
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json({"id": file_id, "object": "vector_store.file.deleted", "deleted": True})
 
     async def file_content(self, exchange: Exchange) -> None:
@@ -179,7 +179,7 @@ class VectorStores:
     async def cancel_batch(self, exchange: Exchange) -> None:
         """``POST /v1/vector_stores/{id}/file_batches/{batch_id}/cancel``: what is indexed by then stays."""
         cancelled = await self._rows.cancel_batch(*_store(exchange), exchange.parameter("batch_id"))
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json(cancelled)
 
     async def list_batch_files(self, exchange: Exchange) -> None:

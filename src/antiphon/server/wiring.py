@@ -76,7 +76,7 @@ async def open_app(
         resolve = _resolver(settings, providers)
         metrics = Metrics()
         filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
-        hosting = Hosting(settings.mcp_servers, filing.stores, egress=settings.egress)
+        hosting = Hosting(settings.mcp_servers, filing.stores, store.files, filing.blobs, egress=settings.egress)
         runner = Runner(
             store=store,
             resolve=resolve,
@@ -88,6 +88,7 @@ async def open_app(
             on_interruption=settings.on_interruption,
             on_ended=metrics.run_ended,
             host=hosting.tools,
+            load=hosting.load,
         )
         stack.push_async_callback(runner.close)
         runner.begin_recovery()
@@ -139,7 +140,7 @@ def _response_routes(
     )
     return [
         *responses.routes(),
-        *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+        *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth, hosting=hosting).routes(),
         *Conversations(store, ids, profiles=profiles).routes(),
     ]
 
