@@ -1,6 +1,7 @@
 """Files become indexed in the background, once each, and every failure stands at its file."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from antiphon.errors import (
     NotFound,
     RateLimited,
     RequestRejected,
+    StoreError,
 )
+from antiphon.retrieval import ingestion
 from antiphon.retrieval.chunking import Chunk
 from antiphon.retrieval.housekeeping import Housekeeping
 from antiphon.retrieval.indexes import Indexes
@@ -90,17 +93,16 @@ class House:
         self.reader = LineReader()
         self.indexes = Indexes(directory / "indexes")
         self.stores = SearchableStores(self.store, self.indexes, embedder=embedder)
-        self.slept: list[float] = []
         self.ingestion = Ingestion(
             *(self.store, self.blobs, self.indexes, self.reader),
             embedder=embedder,
             limits=IngestionLimits(**limits),
-            sleep=self._sleep,
         )
-        self.housekeeping = Housekeeping(self.store, self.blobs, self.stores, self.indexes, self.clock)
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.housekeeping = Housekeeping(
+            *(self.store, self.blobs, self.stores, self.indexes, self.clock),
+            embedder=embedder,
+            mark=directory / "embedded-by",
+        )
 
     async def keep(self, **files: str) -> None:
         for file_id, text in files.items():
@@ -178,30 +180,48 @@ def test_each_failure_stands_at_its_file(tmp_path: Path) -> None:
     in_a_house(tmp_path, test)
 
 
-def test_an_upstream_that_is_busy_is_asked_again_and_one_that_refuses_is_not(tmp_path: Path) -> None:
-    busy = RateLimited("Slow down.", status=429, retry_after_s=7.0)
-    refused = RequestRejected("No such model.", status=404)
-
-    async def recovers(house: House) -> None:
-        await house.make(a="tea")
-        house.ingestion.start()
-        await house.ingestion.idle()
-        assert (await house.file("a")).status == "completed"
-        assert house.slept == [7.0, 7.0]
-
-    async def fails(house: House) -> None:
+@pytest.mark.parametrize(
+    "failure", [RateLimited("Slow down.", status=429), RequestRejected("No.", status=404), EmbeddingError("No.")]
+)
+def test_what_cannot_be_embedded_has_failed_and_is_not_searched_by_words_alone(
+    tmp_path: Path, failure: AntiphonError
+) -> None:
+    async def test(house: House) -> None:
         await house.make(a="tea")
         house.ingestion.start()
         await house.ingestion.idle()
         error = (await house.file("a")).last_error
         assert error is not None
-        assert error.message.startswith("Embedding the file failed: ")
+        assert (error.code, error.message) == ("server_error", f"Embedding the file failed: {failure.message}")
         assert await house.indexed() == set()
 
-    in_a_house(tmp_path / "busy", recovers, embedder=LengthEmbedder(busy, busy))
-    in_a_house(tmp_path / "away", fails, embedder=LengthEmbedder(*[busy] * 5))
-    in_a_house(tmp_path / "refused", fails, embedder=LengthEmbedder(refused))
-    in_a_house(tmp_path / "nonsense", fails, embedder=LengthEmbedder(EmbeddingError("No numbers.")))
+    in_a_house(tmp_path, test, embedder=LengthEmbedder(failure))
+
+
+def test_another_model_embeds_everything_anew(tmp_path: Path) -> None:
+    before, after = LengthEmbedder(), LengthEmbedder()
+    after.model = "other lengths"
+
+    async def made(house: House) -> None:
+        await house.make(a="tea", b="coffee")
+        house.ingestion.start()
+        await house.ingestion.idle()
+        await house.housekeeping.reembed()
+
+    async def changed(house: House) -> None:
+        assert (await house.stores.search("ada", ["vs"], "tea")).mode == "lexical"  # until that is done
+        await house.keep(c="milk")
+        await house.store.vector_stores.attach("ada", "vs", [AttachFile(file_id="c")])
+        house.ingestion.start()
+        await house.ingestion.idle()
+        await house.housekeeping.reembed()
+        assert sorted(after.embedded) == ["coffee", "milk", "tea"]
+        assert (await house.stores.search("ada", ["vs"], "tea")).mode == "hybrid"
+        await house.housekeeping.reembed()
+        assert len(after.embedded) == 4  # and the query
+
+    in_a_house(tmp_path, made, embedder=before)
+    in_a_house(tmp_path, changed, embedder=after)
 
 
 def test_no_more_files_are_read_at_once_than_may_be(tmp_path: Path) -> None:
@@ -322,6 +342,45 @@ def test_a_deletion_that_a_crash_cut_off_is_finished_by_the_next_start(tmp_path:
 
     in_a_house(tmp_path, before)
     in_a_house(tmp_path, after)
+
+
+def test_an_index_that_is_lost_is_made_anew(tmp_path: Path) -> None:
+    async def before(house: House) -> None:
+        await house.make(a="tea", b="bad", c="coffee")
+        house.ingestion.start()
+        await house.ingestion.idle()
+
+    async def after(house: House) -> None:
+        await house.housekeeping.recover()
+        house.ingestion.start()
+        await house.ingestion.idle()
+        assert house.reader.read_files == ["a.txt", "c.txt"]
+        assert await house.indexed() == {"a", "c"}
+
+    in_a_house(tmp_path, before)
+    shutil.rmtree(tmp_path / "indexes")
+    in_a_house(tmp_path, after)
+
+
+def test_a_database_that_fails_for_a_while_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "_AFTER_FAILURE_S", 0.0)
+
+    async def test(house: House) -> None:
+        await house.make(a="tea")
+        claim = house.store.ingestion.claim
+        failures = [StoreError("The disk is full.")] * 2
+
+        async def failing(limit: int) -> Any:
+            if failures:
+                raise failures.pop()
+            return await claim(limit)
+
+        monkeypatch.setattr(house.store.ingestion, "claim", failing)
+        house.ingestion.start()
+        await house.ingestion.idle()
+        assert await house.indexed() == {"a"}
+
+    in_a_house(tmp_path, test)
 
 
 def test_what_has_expired_is_let_go_of(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_files_of_many_kinds_are_indexed(client: openai.OpenAI, store: str, name
 @pytest.mark.parametrize(
     ("name", "data", "code", "words"),
     [
-        ("blank.txt", b" \n \n", "invalid_file", "text"),
+        ("blank.txt", b" \n \n", "invalid_file", "empty"),
         ("junk.txt", bytes(range(256)) * 9, "unsupported_file", "binary"),
         ("broken.pdf", b"%PDF-1.7 nothing more", "invalid_file", ""),
         ("encrypted.pdf", pdf(["secret"], encrypted=True), "invalid_file", "password"),

@@ -113,6 +113,7 @@ _ALLOWED = {
     "max_file_bytes": _A_COUNT,
     "max_total_bytes": _A_COUNT,
     "embeddings": "the name of a model, such as upstream/model",
+    "rewrite": "the name of a model, such as upstream/model",
     "dimensions": _A_COUNT,
     "max_concurrent_files": _A_COUNT,
     "file_timeout_s": _SECONDS,

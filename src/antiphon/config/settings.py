@@ -103,9 +103,14 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How files are indexed. ``embeddings`` is the model that makes vectors; None searches by words alone."""
+    """How files are indexed and searched.
+
+    ``embeddings`` is the model that makes vectors; None searches by words alone. ``rewrite`` is the model that makes
+    queries of a question where a search asks for that.
+    """
 
     embeddings: NotEmpty | None = None
+    rewrite: NotEmpty | None = None
     dimensions: Count | None = None
     max_concurrent_files: Count = 4
     file_timeout_s: Seconds = 120.0

@@ -12,18 +12,15 @@ import msgspec
 from antiphon.assembly.errors import UpstreamFailure, read_error
 from antiphon.clock import Ids, RandomIds
 from antiphon.errors import (
-    AuthenticationFailed,
     ContextTooLong,
     EmbeddingError,
-    ProviderError,
-    RateLimited,
     RequestRejected,
     TransportError,
-    Unavailable,
 )
 from antiphon.providers.base import Provider
 from antiphon.retrieval.chunking import estimated_tokens
 from antiphon.retrieval.embedding_cache import EmbeddingCache
+from antiphon.retrieval.failures import provider_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,10 +38,6 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
 
 _TOO_MUCH = frozenset({400, 413, 422})
-_ERRORS: dict[str, type[ProviderError]] = {
-    each.code: each for each in (AuthenticationFailed, RateLimited, ContextTooLong, RequestRejected, Unavailable)
-}
-
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -153,7 +146,7 @@ class UpstreamEmbedder:
                     self._takes_base64 = False
                     continue
                 if not failure.retryable or attempt == _ATTEMPTS - 1 or wait_s > _LONGEST_WAIT_S:
-                    raise _raised(failure)
+                    raise provider_error(failure, "The upstream refused to embed")
             await self._sleep(min(wait_s, _LONGEST_WAIT_S))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -229,13 +222,3 @@ def _vector(embedding: object) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 def _is_about_encoding(failure: UpstreamFailure) -> bool:
     return failure.error.status in _TOO_MUCH and "encoding_format" in failure.error.message
-
-
-def _raised(failure: UpstreamFailure) -> ProviderError:
-    error = failure.error
-    return _ERRORS.get(error.code, RequestRejected)(
-        f"The upstream refused to embed: {error.message}",
-        status=error.status or 0,
-        upstream_code=error.upstream_code,
-        retry_after_s=error.retry_after_s,
-    )

@@ -1,13 +1,19 @@
-"""What nobody asks for and has to be done: letting go of what has expired, and of what a crash left behind."""
+"""What nobody asks for and has to be done.
+
+What has expired is let go of, and what a crash left behind; what another model embedded is embedded anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 from antiphon.clock import Clock
 from antiphon.errors import AntiphonError, NotFound
+from antiphon.retrieval.embedding import Embedder
 from antiphon.retrieval.indexes import Indexes
+from antiphon.retrieval.reembedding import reembed_all
 from antiphon.retrieval.stores import SearchableStores
 from antiphon.store.base import Store
 from antiphon.store.blobs import Blobs
@@ -23,12 +29,24 @@ _log = logging.getLogger(__name__)
 class Housekeeping:
     """Does it at the start and every minute, from `start` to `close`."""
 
-    def __init__(self, store: Store, blobs: Blobs, stores: SearchableStores, indexes: Indexes, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        stores: SearchableStores,
+        indexes: Indexes,
+        clock: Clock,
+        *,
+        embedder: Embedder | None,
+        mark: Path,
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._stores = stores
         self._indexes = indexes
         self._clock = clock
+        self._embedder = embedder
+        self._mark = mark
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -42,8 +60,13 @@ class Housekeeping:
             await asyncio.wait((self._task,))
 
     async def recover(self) -> None:
-        """Bring indexes and blobs in line with the database; nothing may be written meanwhile but by this."""
-        await self._indexes.sweep([each.id for each in await self._store.ingestion.all()])
+        """Bring indexes in line with the database; nothing may be written meanwhile but by this."""
+        known = await self._store.ingestion.all()
+        await self._indexes.sweep([each.id for each in known])
+        for owner, vector_store_id in known:
+            if not await self._indexes.has(vector_store_id):
+                # Somebody deleted it, or a restored database is older than it.
+                await self._store.ingestion.requeue(owner, vector_store_id)
         await self._stores.follow()
 
     async def sweep(self) -> None:
@@ -71,14 +94,20 @@ class Housekeeping:
             await self._stores.drop(vector_store_id)
         await self._stores.follow()
 
+    async def reembed(self) -> None:
+        """Give all vector stores vectors of the model that is set now; see `reembed_all`."""
+        await reembed_all(self._store.ingestion, self._indexes, self._embedder, self._mark)
+
     async def _keep(self) -> None:
-        is_swept = False
+        once = [self.sweep, self.reembed]
         while True:
             try:
                 await self.expire()
-                if not is_swept:
-                    await self.sweep()
-                    is_swept = True
+                while once:
+                    await once[0]()
+                    del once[0]
             except AntiphonError as error:
                 _log.error("housekeeping failed, and is tried again: %s", error.message)
+            except Exception:  # noqa: BLE001 - a defect in one of them must not end the others for ever
+                _log.exception("housekeeping failed, and is tried again")
             await asyncio.sleep(_EVERY_S)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from antiphon.retrieval.index import Index
 
@@ -128,7 +128,12 @@ async def to_thread(call: Callable[[], Result]) -> Result:
 
     A thread cannot be stopped: what it works on must not be closed under its hands.
     """
-    working = asyncio.ensure_future(asyncio.to_thread(call))
+    return await to_its_end(asyncio.to_thread(call))
+
+
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What ``work`` gives; one that is cancelled still waits for its end."""
+    working = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -20,11 +19,12 @@ from antiphon.errors import (
     ExtractionError,
     ProviderError,
     StorageFailed,
+    StoreError,
     TransportError,
 )
 from antiphon.retrieval.chunking import Chunk, ChunkingStrategy
 from antiphon.retrieval.embedding import Embedder
-from antiphon.retrieval.index import Embedded
+from antiphon.retrieval.index import Embedded, Index
 from antiphon.retrieval.indexes import Indexes, to_thread
 from antiphon.retrieval.reading import Reader, Reading
 from antiphon.store.base import Store
@@ -43,14 +43,14 @@ from antiphon.wire.vector_stores import (
 # Of a file over which the process died so often, that it is taken for the reason.
 MAX_ATTEMPTS = 3
 
+# Before a database that failed is asked again.
+_AFTER_FAILURE_S = 5.0
+
 _STRATEGIES: dict[type[Chunking], Literal["auto", "static", "contextual"]] = {
     AutoChunking: "auto",
     StaticChunking: "static",
     ContextualChunking: "contextual",
 }
-
-# How long an upstream that is busy or away is waited for, before each further try.
-_RETRY_AFTER_S = (1.0, 5.0, 20.0, 60.0)
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,6 @@ class Ingestion:
         *,
         embedder: Embedder | None = None,
         limits: IngestionLimits | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._queue = store.ingestion
         self._blobs = blobs
@@ -82,7 +81,6 @@ class Ingestion:
         self._reader = reader
         self._embedder = embedder
         self._limits = limits or IngestionLimits()
-        self._sleep = sleep
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._running: dict[asyncio.Task[None], IngestionJob] = {}
@@ -117,20 +115,33 @@ class Ingestion:
         await self._reader.close()
 
     async def _work(self) -> None:
-        await self._queue.release()
+        is_released = False
         while True:
             self._more.clear()
-            free = self._limits.max_concurrent_files - len(self._running)
-            for job in await self._queue.claim(free) if free > 0 else ():
-                task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
-                self._running[task] = job
-                task.add_done_callback(self._done)
+            try:
+                if not is_released:
+                    await self._queue.release()
+                    is_released = True
+                await self._begin()
+            except StoreError as error:
+                _log.error("the queue of files to be indexed cannot be read: %s", error.message)
+                await asyncio.sleep(_AFTER_FAILURE_S)
+                continue
             if not self._running and not self._more.is_set():
                 self._idle.set()
             await self._more.wait()
 
+    async def _begin(self) -> None:
+        free = self._limits.max_concurrent_files - len(self._running)
+        for job in await self._queue.claim(free) if free > 0 else ():
+            task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
+            self._running[task] = job
+            task.add_done_callback(self._done)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        job = self._running.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("what became of %s cannot be written down; it is indexed again", job.file_id, exc_info=error)
         self._more.set()
 
     async def _do(self, job: IngestionJob) -> None:
@@ -170,21 +181,20 @@ class Ingestion:
         async with self._indexes.file(*place), self._indexes.lease(job.vector_store) as index:
             # Under the lease: the store may have been deleted, with its index, just before it began.
             if await self._queue.wanted(job.number):
-                await to_thread(lambda: index.add(job.file_id, chunks, embedded, job.attributes, filename=job.filename))
+                await to_thread(lambda: _add(index, job, chunks, embedded))
                 await self._queue.complete(job, usage_bytes=usage_bytes)
 
     async def _embedded(self, chunks: list[Chunk]) -> Embedded | None:
         if self._embedder is None or not chunks:
             return None
-        texts = [chunk.indexed_text for chunk in chunks]
-        for pause_s in _RETRY_AFTER_S:
-            try:
-                return Embedded(self._embedder.model, await self._embedder.embed(texts))
-            except (ProviderError, TransportError) as error:
-                if isinstance(error, ProviderError) and not error.retryable:
-                    raise
-                await self._sleep(getattr(error, "retry_after_s", None) or pause_s)
-        return Embedded(self._embedder.model, await self._embedder.embed(texts))
+        vectors = await self._embedder.embed([chunk.indexed_text for chunk in chunks])
+        return Embedded(self._embedder.model, vectors)
+
+
+def _add(index: Index, job: IngestionJob, chunks: list[Chunk], embedded: Embedded | None) -> None:
+    if embedded is not None and index.model not in (None, embedded.model):
+        index.prepare_model(embedded.model)  # the others are embedded anew meanwhile, see `reembedding`
+    index.add(job.file_id, chunks, embedded, job.attributes, filename=job.filename)
 
 
 def strategy_of(chunking: Chunking) -> ChunkingStrategy:

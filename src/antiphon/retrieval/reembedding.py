@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from antiphon.errors import NotFound
 from antiphon.retrieval.embedding import Embedder
 from antiphon.retrieval.index import Embedded, Index
+from antiphon.retrieval.indexes import Indexes
+from antiphon.store.vector_stores import IngestionQueue
 
 _FILES_AT_ONCE = 16
 
@@ -36,3 +39,25 @@ async def reembed(index: Index, embedder: Embedder, *, on_file: Callable[[str], 
         with contextlib.suppress(NotFound):  # there was nothing to embed
             await asyncio.to_thread(index.use_model, embedder.model)
     return done
+
+
+async def reembed_all(queue: IngestionQueue, indexes: Indexes, embedder: Embedder | None, mark: Path) -> None:
+    """Give all vector stores vectors of the model that is set now, unless the file ``mark`` says that they have them.
+
+    Raises:
+        EmbeddingError, TransportError, ProviderError: the embedder failed; what was done stays done.
+    """
+    if embedder is None:  # what comes from now on will have no vectors
+        await asyncio.to_thread(mark.unlink, missing_ok=True)
+        return
+    if await asyncio.to_thread(_marked, mark) == embedder.model:
+        return
+    for each in await queue.all():
+        if await indexes.has(each.id):
+            async with indexes.lease(each.id) as index:
+                await reembed(index, embedder)
+    await asyncio.to_thread(mark.write_text, embedder.model, "utf-8")
+
+
+def _marked(mark: Path) -> str | None:
+    return mark.read_text("utf-8") if mark.exists() else None

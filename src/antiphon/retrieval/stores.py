@@ -7,14 +7,15 @@ a chunk whose file is not in the store any more is never shown, whatever the ind
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
 from antiphon.errors import AntiphonError, InvalidRequest, NotFound
 from antiphon.retrieval.embedding import Embedder
 from antiphon.retrieval.filters import compile_filter
-from antiphon.retrieval.indexes import Indexes, to_thread
+from antiphon.retrieval.index import Index
+from antiphon.retrieval.indexes import Indexes, to_its_end, to_thread
 from antiphon.retrieval.search import Hit, Mode, RankingOptions, Rewriter, Source, search
 from antiphon.store.base import Store
 from antiphon.store.vector_stores import IndexChange
@@ -59,6 +60,7 @@ class SearchableStores:
         filters: object = None,
         ranking: RankingOptions | None = None,
         max_num_results: int = 10,
+        mode: Mode = "hybrid",
         rewrite_query: bool = False,
     ) -> Results:
         """The best chunks of all these stores; ``filters`` is the JSON of a request.
@@ -76,19 +78,22 @@ class SearchableStores:
             for vector_store_id in dict.fromkeys(vector_store_ids):
                 await self._rows.use(owner, vector_store_id)
                 index = await leases.enter_async_context(self._indexes.lease(vector_store_id))
-                sources.append(Source(store_id=vector_store_id, index=index, embedder=self._embedder))
-            found = await search(
+                sources.append(self._source(vector_store_id, index))
+            searching = search(
                 query,
                 sources,
                 filters=wanted,
                 ranking=ranking,
                 max_num_results=max_num_results,
+                mode=mode,
                 rewrite=self._rewriter if rewrite_query else None,
             )
+            found = await to_its_end(searching)  # its threads use the indexes
+        notes = found.notes
+        if rewrite_query and self._rewriter is None:
+            notes = [*notes, "The query was not rewritten: no model is set for it."]
         shown = await self._shown(owner, found.hits)
-        return Results(
-            [result for _, result in shown], [hit for hit, _ in shown], found.queries, found.mode, found.notes
-        )
+        return Results([result for _, result in shown], [hit for hit, _ in shown], found.queries, found.mode, notes)
 
     async def require(self, owner: str, vector_store_id: str) -> None:
         """See that a store can be searched.
@@ -110,13 +115,14 @@ class SearchableStores:
         async with self._indexes.lease(vector_store_id) as index:
             return await to_thread(lambda: index.text_of(file_id))
 
-    async def follow(self) -> None:
-        """Let the indexes follow what has changed in the database: files taken out, other attributes.
+    async def follow(self, vector_store_ids: Collection[str] | None = None) -> None:
+        """Let the indexes of these stores, or of all, follow what has changed in the database.
 
-        An index that cannot follow is tried again with the next change and the next start; searches show nothing of
-        what is gone meanwhile.
+        An index that cannot follow is tried again later; searches show nothing of what is gone meanwhile.
         """
         for change in await self._queue.changes():
+            if vector_store_ids is not None and change.vector_store not in vector_store_ids:
+                continue
             try:
                 await self._follow(change)
             except AntiphonError as error:
@@ -125,6 +131,11 @@ class SearchableStores:
     async def drop(self, vector_store_id: str) -> None:
         """Delete the index of a store that is not in the database any more."""
         await self._indexes.drop(vector_store_id)
+
+    def _source(self, vector_store_id: str, index: Index) -> Source:
+        """One that has vectors of another model, until it has new ones, is searched by words."""
+        is_ready = self._embedder is not None and index.model in (None, self._embedder.model)
+        return Source(store_id=vector_store_id, index=index, embedder=self._embedder if is_ready else None)
 
     async def _follow(self, change: IndexChange) -> None:
         async with self._indexes.file(change.vector_store, change.file_id):

@@ -99,7 +99,7 @@ class Files:
         """``DELETE /v1/files/{id}``: it is in no vector store after that, and no search finds it."""
         owner, file_id = _file(exchange)
         deleted = await self._files.delete(owner, file_id)
-        await self._stores.follow()
+        await self._stores.follow(deleted.vector_stores)
         await self._blobs.delete(deleted.blob)
         await exchange.respond_json({"id": file_id, "object": "file", "deleted": True})
 

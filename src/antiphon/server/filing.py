@@ -18,6 +18,7 @@ from antiphon.retrieval.housekeeping import Housekeeping
 from antiphon.retrieval.indexes import Indexes
 from antiphon.retrieval.ingestion import Ingestion, IngestionLimits
 from antiphon.retrieval.reading import ReaderProcesses
+from antiphon.retrieval.rewriting import ModelRewriter
 from antiphon.retrieval.stores import SearchableStores
 from antiphon.server.files import FileLimits, Files
 from antiphon.server.uploads import Uploads
@@ -30,6 +31,7 @@ from antiphon.store.object_blobs import ObjectBlobs
 FILES = "files"
 INDEXES = "indexes"
 EMBEDDINGS = "embeddings.db"
+EMBEDDED_BY = "embedded-by"
 
 
 class Filing(NamedTuple):
@@ -50,22 +52,25 @@ async def open_filing(
         ConfigError: no upstream has the model for embeddings, or the object storage cannot be used.
     """
     blobs = _blobs(settings)
-    embedder = _embedder(settings, resolve)
-    indexes = Indexes(settings.data_dir / INDEXES)
-    stores = SearchableStores(store, indexes, embedder=embedder)
-    limits = IngestionLimits(
-        max_concurrent_files=settings.retrieval.max_concurrent_files,
-        file_timeout_s=settings.retrieval.file_timeout_s,
-    )
-    ingestion = Ingestion(store, blobs, indexes, ReaderProcesses(), embedder=embedder, limits=limits)
-    housekeeping = Housekeeping(store, blobs, stores, indexes, clock)
+    rewrite = _target(settings.retrieval.rewrite, resolve, "rewrite")
+    rewriter = ModelRewriter(rewrite.provider, rewrite.model, ids) if rewrite else None
     async with AsyncExitStack() as stack:
+        embedder = _embedder(settings, resolve, ids, stack)
+        indexes = Indexes(settings.data_dir / INDEXES)
         stack.push_async_callback(indexes.close)
+        stores = SearchableStores(store, indexes, embedder=embedder, rewriter=rewriter)
+        housekeeping = Housekeeping(
+            *(store, blobs, stores, indexes, clock), embedder=embedder, mark=settings.data_dir / EMBEDDED_BY
+        )
         await housekeeping.recover()
-        stack.push_async_callback(ingestion.close)
-        ingestion.start()
-        stack.push_async_callback(housekeeping.close)
-        housekeeping.start()
+        limits = IngestionLimits(
+            max_concurrent_files=settings.retrieval.max_concurrent_files,
+            file_timeout_s=settings.retrieval.file_timeout_s,
+        )
+        ingestion = Ingestion(store, blobs, indexes, ReaderProcesses(), embedder=embedder, limits=limits)
+        for worker in (ingestion, housekeeping):
+            stack.push_async_callback(worker.close)
+            worker.start()
         sizes = FileLimits(settings.files.max_file_bytes, settings.files.max_total_bytes)
         routes = [
             *Files(store, blobs, stores, clock, ids, limits=sizes).routes(),
@@ -81,13 +86,22 @@ def _blobs(settings: Settings) -> Blobs:
     return LocalBlobs(settings.data_dir / FILES)
 
 
-def _embedder(settings: Settings, resolve: Callable[[str], Sequence[Target]]) -> Embedder | None:
-    model = settings.retrieval.embeddings
+def _embedder(
+    settings: Settings, resolve: Callable[[str], Sequence[Target]], ids: Ids, stack: AsyncExitStack
+) -> Embedder | None:
+    target = _target(settings.retrieval.embeddings, resolve, "embeddings")
+    if target is None:
+        return None
+    cache = EmbeddingCache(settings.data_dir / EMBEDDINGS)
+    stack.callback(cache.close)
+    dimensions = settings.retrieval.dimensions
+    return UpstreamEmbedder(target.provider, target.model, dimensions=dimensions, cache=cache, ids=ids)
+
+
+def _target(model: str | None, resolve: Callable[[str], Sequence[Target]], setting: str) -> Target | None:
     if model is None:
         return None
     try:
-        target = resolve(model)[0]
+        return resolve(model)[0]
     except ModelNotFound as error:
-        raise ConfigError(f"[retrieval] embeddings: {error.message}") from error
-    cache = EmbeddingCache(settings.data_dir / EMBEDDINGS)
-    return UpstreamEmbedder(target.provider, target.model, dimensions=settings.retrieval.dimensions, cache=cache)
+        raise ConfigError(f"[retrieval] {setting}: {error.message}") from error

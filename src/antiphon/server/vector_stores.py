@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from antiphon.clock import Ids
 from antiphon.retrieval.ingestion import Ingestion
-from antiphon.retrieval.search import RankingOptions
+from antiphon.retrieval.search import ranking_options
 from antiphon.retrieval.stores import SearchableStores
 from antiphon.server.app import route
 from antiphon.server.exchange import JSON, Exchange
@@ -104,7 +104,7 @@ class VectorStores:
         await exchange.respond_json({"id": vector_store_id, "object": "vector_store.deleted", "deleted": True})
 
     async def search(self, exchange: Exchange) -> None:
-        """``POST /v1/vector_stores/{id}/search``; a header says whether vectors, words or both were searched."""
+        """``POST /v1/vector_stores/{id}/search``; headers say how it was really searched."""
         request = decode_vector_store_request(await exchange.body(), SearchVectorStore)
         owner, vector_store_id = _store(exchange)
         found = await self._stores.search(
@@ -112,13 +112,16 @@ class VectorStores:
             [vector_store_id],
             request.query,
             filters=request.filters,
-            ranking=_ranking(request),
+            ranking=ranking_options(msgspec.to_builtins(request.ranking_options)),
             max_num_results=request.max_num_results,
+            mode=request.search_mode,
             rewrite_query=request.rewrite_query,
         )
-        mode = (b"x-antiphon-search", found.mode.encode())
+        headers = [JSON, (b"x-antiphon-search", found.mode.encode())]
+        if found.notes:
+            headers.append((b"x-antiphon-notes", " ".join(found.notes).encode("ascii", "replace")))
         page = search_page(found.queries, found.results)
-        await exchange.respond(200, msgspec.json.encode(page), [JSON, mode])
+        await exchange.respond(200, msgspec.json.encode(page), headers)
 
     # --- files -------------------------------------------------------------------------------
 
@@ -144,14 +147,14 @@ class VectorStores:
         request = decode_vector_store_request(await exchange.body(), UpdateAttributes)
         file_id, attributes = exchange.parameter("file_id"), request.attributes or {}
         changed = await self._rows.set_attributes(*_store(exchange), file_id, attributes)
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json(changed)
 
     async def remove_file(self, exchange: Exchange) -> None:
         """``DELETE /v1/vector_stores/{id}/files/{file_id}``: no search finds it after that; the file stays."""
         file_id = exchange.parameter("file_id")
         await self._rows.detach(*_store(exchange), file_id)
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json({"id": file_id, "object": "vector_store.file.deleted", "deleted": True})
 
     async def file_content(self, exchange: Exchange) -> None:
@@ -176,7 +179,7 @@ class VectorStores:
     async def cancel_batch(self, exchange: Exchange) -> None:
         """``POST /v1/vector_stores/{id}/file_batches/{batch_id}/cancel``: what is indexed by then stays."""
         cancelled = await self._rows.cancel_batch(*_store(exchange), exchange.parameter("batch_id"))
-        await self._stores.follow()
+        await self._stores.follow([exchange.parameter("vector_store_id")])
         await exchange.respond_json(cancelled)
 
     async def list_batch_files(self, exchange: Exchange) -> None:
@@ -194,13 +197,3 @@ async def _respond(exchange: Exchange, found: VectorStoreFile | FileBatch) -> No
 
 def _store(exchange: Exchange) -> tuple[str, str]:
     return exchange.owner, exchange.parameter("vector_store_id")
-
-
-def _ranking(request: SearchVectorStore) -> RankingOptions:
-    options = request.ranking_options
-    if options is None:
-        return RankingOptions()
-    # OpenAI's own rankers are all one here: the best there is.
-    return RankingOptions(
-        ranker="none" if options.ranker == "none" else "auto", score_threshold=options.score_threshold
-    )

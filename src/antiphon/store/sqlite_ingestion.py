@@ -71,6 +71,11 @@ class SqliteIngestionQueue:
         row = await self._database.transact(lambda db: db.execute(queries.IS_WANTED, {"number": number}).fetchone())
         return bool(row[0])
 
+    async def requeue(self, owner: str, vector_store_id: str) -> None:
+        """See `IngestionQueue.requeue`."""
+        key = {"owner": owner, "vector_store": vector_store_id}
+        await self._database.transact(lambda db: db.execute(queries.REQUEUE, key))
+
     async def changes(self) -> list[IndexChange]:
         """See `IngestionQueue.changes`."""
         rows = await self._database.transact(lambda db: db.execute(queries.CHANGES).fetchall())

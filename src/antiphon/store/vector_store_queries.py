@@ -241,6 +241,12 @@ UPDATE vector_store_files SET status = 'failed', is_claimed = 0, error = :error,
 WHERE number = :number AND status = 'in_progress'
 """
 
+# What was indexed is to be indexed again.
+REQUEUE = """
+UPDATE vector_store_files SET status = 'in_progress', is_claimed = 0, attempts = 0
+WHERE owner = :owner AND vector_store = :vector_store AND status = 'completed'
+"""
+
 # What indexes have to follow, in order. Of all owners.
 CHANGES = """
 SELECT number, owner, vector_store, file FROM index_changes ORDER BY number

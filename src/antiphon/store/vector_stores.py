@@ -231,6 +231,10 @@ class IngestionQueue(Protocol):
         """Whether the job of that number is still to be done."""
         ...
 
+    async def requeue(self, owner: str, vector_store_id: str) -> None:
+        """The index of a store is lost: all that was in it is to be indexed again."""
+        ...
+
     async def changes(self) -> list[IndexChange]:
         """What indexes have to follow, the oldest first."""
         ...

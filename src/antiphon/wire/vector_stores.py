@@ -17,6 +17,7 @@ FileStatus = Literal["in_progress", "completed", "cancelled", "failed"]
 StoreStatus = Literal["expired", "in_progress", "completed"]
 ErrorCode = Literal["server_error", "unsupported_file", "invalid_file"]
 Ranker = Literal["none", "auto", "default-2024-11-15"]
+SearchMode = Literal["hybrid", "vector", "lexical"]
 
 Label = Annotated[str, Meta(max_length=64)]
 Attribute = Annotated[str, Meta(max_length=512)] | bool | int | float
@@ -27,6 +28,7 @@ CHOICES = {
     "filter": get_args(FileStatus),
     "anchor": ("last_active_at",),
     "ranker": get_args(Ranker),
+    "search_mode": get_args(SearchMode),
     "type": ("auto", "static", "contextual"),
 }
 
@@ -135,26 +137,33 @@ class UpdateAttributes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attributes: Attributes | None
 
 
+class HybridWeights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much what is alike in meaning counts beside what has the same words."""
+
+    embedding_weight: Annotated[float, Meta(ge=0)] = 1.0
+    text_weight: Annotated[float, Meta(ge=0)] = 1.0
+
+
 class RankingOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How results are ranked, and which are good enough."""
 
     ranker: Ranker = "auto"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    hybrid_search: HybridWeights | None = None
 
 
 class SearchVectorStore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of ``POST /v1/vector_stores/{id}/search``; ``filters`` are checked by who compiles them."""
+    """The body of ``POST /v1/vector_stores/{id}/search``; ``filters`` are checked by who compiles them.
+
+    OpenAI has no ``search_mode``.
+    """
 
     query: str | Annotated[list[str], Meta(min_length=1)]
     rewrite_query: bool = False
     max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
     filters: dict[str, Any] | None = None
     ranking_options: RankingOptions | None = None
-
-    @property
-    def queries(self) -> list[str]:
-        """All that is asked for."""
-        return [self.query] if isinstance(self.query, str) else self.query
+    search_mode: SearchMode = "hybrid"
 
 
 class VectorStoresQuery(Struct, frozen=True, kw_only=True):
