@@ -1,7 +1,7 @@
 """Tools that the server runs: servers are asked what they have, their calls are run, a person is asked first."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -52,6 +52,9 @@ class FakeServer:
     async def list_tools(self) -> list[dict[str, Any]]:
         self.listed += 1
         return TOOLS
+
+    def remember(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        self.remembered = [tool["name"] for tool in tools]
 
     async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
         self.called.append((name, arguments, idempotency_key))
@@ -174,6 +177,7 @@ def test_an_approved_call_is_run_as_it_was_shown_and_the_model_goes_on_from_it()
     assert call["approval_request_id"].startswith("mcpr")
     assert message["content"][0]["text"] == "Written."
     ((_, _, key),) = world.server.called
+    assert world.server.remembered == ["read", "write"]
     assert key.startswith("resp_")
     assert not key.startswith(response_object(events)["id"]), "the key is that of the call that was shown"
 
