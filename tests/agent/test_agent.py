@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -325,6 +325,9 @@ class Box:
 
     async def list_tools(self) -> list[dict[str, Any]]:
         return [{"name": "read", "description": "Reads.", "input_schema": {"type": "object"}, "annotations": None}]
+
+    def remember(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        self.remembered = [tool["name"] for tool in tools]
 
     async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
         return ToolResult(output=f"{name} {arguments}")

@@ -30,7 +30,7 @@ from antiphon.store.base import Store, UnfinishedRun
 from antiphon.store.references import resolved
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.hosted import HOSTED_TYPES, without_secrets
-from antiphon.wire.items import check_outputs
+from antiphon.wire.items import check_outputs, tool_names, tools_of
 from antiphon.wire.responses import CreateResponse, Item, conversation_of, input_items, stored_request
 
 DEFAULT_MAX_BACKGROUND_RUNS = 32
@@ -209,6 +209,7 @@ class Runner:
         carried: Sequence[CarriedCall] = (),
     ) -> Loop:
         targets = self._resolve(request.model)
+        hosted = self._hosted_tools(journal.owner, request, items)
         is_strict = journal.started.profile == "open-responses"
         return Loop(
             run=journal.started.run,
@@ -222,7 +223,9 @@ class Runner:
             tools=tools,
             authorization=authorization,
             on_interruption="fail" if is_strict else self._on_interruption,
-            hosted=self._hosted_tools(journal.owner, request, items),
+            # Where we go on with the model anyway, a tool that nobody has is answered here, and not by the client.
+            client_tools=None if hosted is None else _client_tools(request, items),
+            hosted=hosted,
             carried=carried,
         )
 
@@ -419,6 +422,12 @@ class Runner:
         """Until each run that a dead process left is either taken over or ended."""
         if self._recovery is not None:
             await asyncio.wait((self._recovery,))
+
+
+def _client_tools(request: CreateResponse | CreateChatCompletion, items: Sequence[Item]) -> frozenset[str]:
+    """The names of all tools that the client runs."""
+    offered = [*(request.tools or ()), *(tool for item in items for tool in tools_of(item))]
+    return frozenset(tool_names(offered))
 
 
 def _written(request: CreateResponse) -> dict[str, Any]:
