@@ -234,5 +234,7 @@ def test_a_recorded_stream_comes_to_what_it_ended_with(expected: dict[str, Any])
     assert reasoning(events) == "".join("\n\n".join(parts) for parts in thoughts)
     chance = random.Random(body)
     assert feed(*cut(body, [chance.randrange(len(body)) for _ in range(20)])) == events
+    if len(body) < 20_000:
+        assert feed(*(bytes([byte]) for byte in body)) == events
     halves = [feed(body[:place]) for place in (len(body) // 3, len(body) // 2)]
     assert all(isinstance(half[-1], TurnFailed) for half in halves)
