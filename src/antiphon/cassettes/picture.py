@@ -30,7 +30,7 @@ Row = tuple[str, str]
 # A recording is foreign text: its escape sequences must not reach the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_STYLES = {
+STYLES = {
     "system": "magenta",
     "developer": "magenta",
     "user": "green",
@@ -63,23 +63,23 @@ def picture(path: str | Path, number: int | None = None) -> Iterator[RenderableT
             rows = _tool(interaction.tool)
         else:
             rows = _socket(interaction.websocket) if interaction.websocket else _exchange(interaction, said)
-        yield Group(title, _table(rows), Text())
+        yield Group(title, table(rows), Text())
 
 
-def _table(rows: Iterable[Row]) -> Table:
+def table(rows: Iterable[Row]) -> Table:
     """Labels in a column of their own, texts beside them, cut where they are long."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=_LABEL_COLUMNS, justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in rows:
-        style = _STYLES.get(label.partition(" ")[0], "")
+        style = STYLES.get(label.partition(" ")[0], "")
         table.add_row(
-            Text(clean(label), style=f"bold {style}"), Text(_cut(text), style=style if label in _TINTED else "")
+            Text(clean(label), style=f"bold {style}"), Text(cut(text), style=style if label in _TINTED else "")
         )
     return table
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     text = clean(text).strip()
     lines = text[:_MAX_CHARS].split("\n")[:_MAX_LINES]
     left = len(text) - len("\n".join(lines))
