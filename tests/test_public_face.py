@@ -10,8 +10,8 @@ import antiphon
 
 def test_the_public_names_are_these() -> None:
     assert antiphon.__all__ == [
-        *("Agent", "FunctionTool", "Limits", "RunFailed", "RunResult", "RunStream", "Step", "ToolContext"),
-        *("ToolError", "file", "image", "tool"),
+        *("Agent", "FunctionTool", "Limits", "MCPServer", "RunFailed", "RunResult", "RunStream", "Step"),
+        *("ToolContext", "ToolError", "file", "image", "tool"),
     ]
     assert all(getattr(antiphon, name).__name__ == name for name in antiphon.__all__)
     assert set(antiphon.__all__) <= set(dir(antiphon))
@@ -27,6 +27,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     [
         ("import antiphon", ["asyncio", "msgspec"]),
         ("from antiphon import Agent", ["aiohttp", "jsonschema_rs", "starlette", "yaml"]),
+        ("from antiphon import MCPServer; MCPServer(command='x')", ["httpx2", "jsonschema_rs", "mcp", "pydantic"]),
     ],
 )
 def test_what_is_not_used_is_not_imported(code: str, absent: list[str]) -> None:

@@ -5,21 +5,26 @@ from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 if TYPE_CHECKING:
+    from antiphon.agent.acting import Decision
     from antiphon.agent.agent import Agent
     from antiphon.agent.machine import Limits
     from antiphon.agent.parts import file, image
-    from antiphon.agent.result import RunResult, RunStream
+    from antiphon.agent.result import Approval, RunResult, RunStream
     from antiphon.agent.steps import Step
     from antiphon.errors import RunFailed
     from antiphon.tools.base import ToolError
     from antiphon.tools.function import FunctionTool, ToolContext, tool
+    from antiphon.tools.mcp.server import MCPServer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "Approval",
+    "Decision",
     "FunctionTool",
     "Limits",
+    "MCPServer",
     "RunFailed",
     "RunResult",
     "RunStream",
@@ -34,8 +39,11 @@ __all__ = [
 # Where each name is defined: what nobody asks for is not imported, and the command line stays quick.
 _HOMES = {
     "Agent": "agent.agent",
+    "Approval": "agent.result",
+    "Decision": "agent.acting",
     "FunctionTool": "tools.function",
     "Limits": "agent.machine",
+    "MCPServer": "tools.mcp.server",
     "RunFailed": "errors",
     "RunResult": "agent.result",
     "RunStream": "agent.result",

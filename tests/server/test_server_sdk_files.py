@@ -96,7 +96,7 @@ def test_a_file_may_be_given_an_end(client: openai.OpenAI) -> None:
     assert made.expires_at == made.created_at + 3600
     batch = client.files.create(file=("a", b"x"), purpose="batch")
     assert batch.expires_at == batch.created_at + 30 * 86_400
-    with pytest.raises(openai.BadRequestError, match="Invalid 'expires_after.seconds': expected an integer >= 3600"):
+    with pytest.raises(openai.BadRequestError, match=r"Invalid 'expires_after.seconds': expected an integer >= 3600"):
         client.files.create(file=("a", b"x"), purpose="user_data", expires_after={**expires, "seconds": 5})
 
 

@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any, Generic, Self
 
 from antiphon.agent.acting import Decision, Tool
+from antiphon.agent.approvals import carried_calls
+from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal
 from antiphon.agent.loop import Loop, Target
-from antiphon.agent.machine import Limits, ToolCall, ToolPolicy
+from antiphon.agent.machine import CarriedCall, Limits, ToolCall, ToolPolicy
 from antiphon.agent.models import Given, Upstream
 from antiphon.agent.output import OutputType
 from antiphon.agent.parts import Input, as_items
@@ -21,8 +23,9 @@ from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
 from antiphon.providers.base import Provider
-from antiphon.tools.base import ToolError
+from antiphon.tools.base import ToolError, ToolServer
 from antiphon.tools.function import FunctionTool, ToolContext, tool
+from antiphon.wire.hosted import HOSTED_TYPES
 from antiphon.wire.items import check_outputs, checked_item
 from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
 
@@ -35,18 +38,19 @@ _NOT_SETTINGS = frozenset(
 )
 _NOT_SETTINGS |= {"previous_response_id", "conversation"}
 
-Approve = Callable[[ToolCall], Awaitable[bool | str]]
+Approve = Callable[[ToolCall], Awaitable[bool | str | Decision]]
 
 
 class Agent(Generic[T]):
     """A model with instructions and tools. It holds no conversation: runs may go side by side.
 
-    Each run opens connections, and closes them; inside of ``async with agent:`` they are kept for the next one.
+    Each run opens connections, to its tool servers too, and closes them; inside of ``async with agent:`` they are kept
+    for the next one.
 
     Args:
         model: The upstream's name for it.
         instructions: What it is told before everything else.
-        tools: Functions, or what `antiphon.tool` made of them.
+        tools: Functions, or what `antiphon.tool` made of them; and servers of tools, such as `antiphon.MCPServer`.
         output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
             any other type, or a JSON Schema. An answer that does not fit is asked again, ``limits.max_format_retries``
             times; until it fits, nothing of it is streamed.
@@ -57,7 +61,9 @@ class Agent(Generic[T]):
         limits: What one run may use up.
         before_step: Called before each model call; may change the `Step`.
         stop_when: Asked before each model call but the first: whether to stop there.
-        approve: Asked about each call of a tool that needs it: True, False, or why not.
+        approve: Asked about each call of a tool that needs it: True, False, why not, or a `Decision`. Without it the
+            run ends with the calls waiting, and `RunResult.approvals` says which; it goes on from there whenever
+            somebody has decided, in this process or another.
 
     Raises:
         UsageError: these do not go together, or a tool cannot be offered.
@@ -69,7 +75,7 @@ class Agent(Generic[T]):
         model: str,
         *,
         instructions: str | None = None,
-        tools: Iterable[Callable[..., Any]] = (),
+        tools: Iterable[Callable[..., Any] | ToolServer] = (),
         output_type: type[T] | Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
@@ -88,7 +94,9 @@ class Agent(Generic[T]):
             raise UsageError(f"{', '.join(sorted(wrong))}: no setting of an agent. Use its own parameters, or limits.")
         self.model = model
         self.instructions = instructions
-        self.tools = _by_name(tools)
+        offered = [*tools]
+        self.servers = _by_label(each for each in offered if not callable(each))
+        self.tools = _by_name(each for each in offered if callable(each))
         self.limits = limits
         self._source = Upstream(base_url, api_key) if provider is None else Given(provider)
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
@@ -99,16 +107,18 @@ class Agent(Generic[T]):
         self._clock = clock or SystemClock()
         self._ids = ids or RandomIds()
         self._kept = AsyncExitStack()
+        self._keeps = False
         self._request([])  # what is wrong with the settings is said here
-        waiting = [each.name for each in self.tools.values() if each.needs_approval]
-        if waiting and approve is None:
-            raise UsageError(f"{', '.join(waiting)}: such a tool needs approval. Say who gives it: Agent(approve=...).")
 
     async def __aenter__(self) -> Self:
         await self._kept.enter_async_context(self._source.provider())
+        for server in self.servers.values():
+            self._kept.push_async_callback(server.close)
+        self._keeps = True
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._keeps = False
         await self._kept.aclose()
 
     async def run(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunResult[T]:
@@ -185,10 +195,17 @@ class Agent(Generic[T]):
         def result() -> RunResult[T] | None:
             return RunResult(journal.events, said_so_far, self._output) if journal.has_ended else None
 
-        return RunStream(self._events(request, said_so_far, journal, steps, deps), result), steps
+        carried = carried_calls(past, items)
+        return RunStream(self._events(request, said_so_far, journal, steps, deps, carried), result), steps
 
     async def _events(
-        self, request: CreateResponse, items: list[Item], journal: Journal, steps: Steps, deps: Any
+        self,
+        request: CreateResponse,
+        items: list[Item],
+        journal: Journal,
+        steps: Steps,
+        deps: Any,
+        carried: Sequence[CarriedCall],
     ) -> AsyncGenerator[list[RunEvent], None]:
         run = journal.started.run
         async with self._source.provider() as provider:
@@ -204,7 +221,9 @@ class Agent(Generic[T]):
                 tools={name: _runnable(each, run, deps) for name, each in self.tools.items()},
                 client_tools=(),
                 before_turn=steps.prepare,
-                decide=partial(self._decide, steps),
+                decide=None if self._approve is None else partial(self._decide, steps),
+                hosted=self._hosted(request, items),
+                carried=carried,
             )
             async with aclosing(loop.events()) as batches:
                 async for batch in batches:
@@ -217,17 +236,35 @@ class Agent(Generic[T]):
         except Exception as error:
             steps.error = error
             raise
+        if isinstance(answer, Decision):
+            return answer
         return Decision(False, answer) if isinstance(answer, str) else Decision(answer)
+
+    def _hosted(self, request: CreateResponse, items: Sequence[Item]) -> HostedTools | None:
+        if not self.servers:
+            return None
+        tools = [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES]
+        return HostedTools(tools, items, connect=lambda tool: self.servers[tool.server_label], keeps=self._keeps)
 
     def _request(self, items: list[Item]) -> CreateResponse:
         raw: dict[str, Any] = {"model": self.model, "input": items, "store": False, **self._settings}
         if self.instructions is not None:
             raw["instructions"] = self.instructions
-        if self.tools:
-            raw["tools"] = [each.definition for each in self.tools.values()]
+        if self.tools or self.servers:
+            servers = [server.definition for server in self.servers.values()]
+            raw["tools"] = [*(each.definition for each in self.tools.values()), *servers]
         if self._output is not None:
             raw["text"] = {**raw.get("text", {}), "format": self._output.format}
         return stored_request(raw)
+
+
+def _by_label(servers: Iterable[ToolServer]) -> dict[str, ToolServer]:
+    labelled: dict[str, ToolServer] = {}
+    for server in servers:
+        if server.label in labelled:
+            raise UsageError(f"Two servers of tools are called {server.label!r}. Give one of them another name.")
+        labelled[server.label] = server
+    return labelled
 
 
 def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[..., Any]]:

@@ -29,8 +29,8 @@ class Policy(NamedTuple):
 class HostedTools:
     """What the tools of one request can do. ``items`` is all that the run begins with.
 
-    ``connect`` gives the server that an MCP tool means; it is closed with `close`. ``search`` is None where no files
-    are kept.
+    ``connect`` gives the server that an MCP tool means; `close` closes it, unless somebody ``keeps`` it for the next
+    run. ``search`` is None where no files are kept.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class HostedTools:
         *,
         connect: Callable[[McpTool], ToolServer],
         search: FileSearch | None = None,
+        keeps: bool = False,
     ) -> None:
         self._tools = tools
         self._wanted = {tool.server_label: tool for tool in mcp_tools(tools)}
         self._connect = connect
         self._servers: dict[str, ToolServer] = {}
         self._search = search
+        self._keeps = keeps
         self._searches = {tool.name: tool for tool in file_searches(tools)}
         self._known = _known_sources(items)
 
@@ -115,7 +117,7 @@ class HostedTools:
 
     async def close(self) -> None:
         """Close the servers that were connected to; none of them can keep the others from it."""
-        servers, self._servers = [*self._servers.values()], {}
+        servers, self._servers = [] if self._keeps else [*self._servers.values()], {}
         for outcome in await asyncio.gather(*(each.close() for each in servers), return_exceptions=True):
             if isinstance(outcome, Exception):
                 _log.warning("A tool server could not be closed: %s", outcome)

@@ -238,7 +238,7 @@ class Loop:
         return self._targets[target_of(effect.attempt, len(self._targets))]
 
     async def _hold_off(self, effect: CallModel) -> Finish | None:
-        """Wait before a model is asked again; or the end of the run, if its upstream wants to be left alone for long."""
+        """Wait before a model is asked again; or the end of the run, if its upstream wants to be left alone longer."""
         if not effect.attempt:
             return None
         failed = next(event for event in reversed(self._journal.events) if isinstance(event, TurnFailed))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as member
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from antiphon.agent.output import OutputType
 from antiphon.errors import RunFailed, UsageError
@@ -24,6 +24,7 @@ from antiphon.events import (
 )
 from antiphon.rendering.items import output_items, public
 from antiphon.store.items import counts
+from antiphon.wire.items import PRIVATE
 from antiphon.wire.responses import Item
 
 if TYPE_CHECKING:
@@ -37,6 +38,29 @@ else:
 
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _ANSWERS = frozenset({"function_call_output", "custom_tool_call_output"})
+
+
+class Approval(NamedTuple):
+    """A call that waits for a person; ``arguments`` is JSON text, ``server`` None for a function.
+
+    What its methods give is said to the agent next: ``agent.run([approval.approve()], history=result.history)``. All
+    calls that one turn made wait for each other, and are decided on together.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    server: str | None = None
+
+    def approve(self, *, arguments: str | None = None) -> Item:
+        """Let it be run, as it was made or with these arguments."""
+        changed = {} if arguments is None else {"arguments": arguments}
+        return {"type": "mcp_approval_response", "approval_request_id": self.id, "approve": True, **changed}
+
+    def deny(self, reason: str | None = None) -> Item:
+        """Let it not be run; the model is told the reason."""
+        told = {} if reason is None else {"reason": reason}
+        return {"type": "mcp_approval_response", "approval_request_id": self.id, "approve": False, **told}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +133,18 @@ class RunResult(Generic[T]):
         except (ValueError, RecursionError) as error:
             raise self._failure(f"The answer does not have the type that was asked for: {error}", "no_output") from None
         return value
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """The calls that wait for a person, in the order they were made: go on with their decisions and `history`."""
+        waiting = (item for item in self._output if item["type"] == "mcp_approval_request")
+        decided = {item.get("approval_request_id") for item in self._output}
+        decided |= {item.get(PRIVATE, {}).get("approval_request_id") for item in self._output}
+        return [
+            Approval(item["id"], item["name"], item["arguments"], item["server_label"] or None)
+            for item in waiting
+            if item["id"] not in decided
+        ]
 
     @property
     def history(self) -> list[Item]:

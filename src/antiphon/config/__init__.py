@@ -1,6 +1,7 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
 from antiphon.config.loading import hash_key, load_dialects, load_settings
+from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
 from antiphon.config.settings import (
@@ -18,8 +19,10 @@ from antiphon.config.settings import (
 )
 
 __all__ = [
+    "EgressSettings",
     "FileSettings",
     "LimitSettings",
+    "McpServerSettings",
     "ModelRoute",
     "OwnerSettings",
     "Profile",

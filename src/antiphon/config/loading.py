@@ -19,6 +19,7 @@ import msgspec
 
 from antiphon.config.dialects import check_entries, read_entries, with_users
 from antiphon.config.files import nearest, read_toml
+from antiphon.config.mcp import check_egress, check_mcp_servers
 from antiphon.config.presets import presets
 from antiphon.config.scrub import check_scrub
 from antiphon.config.settings import (
@@ -44,7 +45,10 @@ MIN_SEAL_KEY_LENGTH = 32
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
-_TABLES = ("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub", "files", "retrieval")
+_TABLES = (
+    *("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub"),
+    *("files", "retrieval", "mcp_servers", "egress"),
+)
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
 
@@ -194,6 +198,10 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
         owners=_owners(toml.table("owners")),
         seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
         scrub=check_scrub(toml.values.get("scrub", {}), toml.path),
+        mcp_servers=check_mcp_servers(
+            toml.values.get("mcp_servers", {}), toml.path, env, needs_keys="replay" not in given
+        ),
+        egress=check_egress(toml.values.get("egress", {}), toml.path),
     )
     _check_access(settings)
     return settings

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.scrub import ScrubSettings
 from antiphon.dialects import Entry
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
@@ -144,6 +145,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     files: FileSettings = FileSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     scrub: ScrubSettings = ScrubSettings()
+    mcp_servers: dict[str, McpServerSettings] = {}
+    egress: EgressSettings = EgressSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields, secrets covered."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 
@@ -29,10 +30,24 @@ from antiphon.retrieval.reading import Reader, Reading
 from antiphon.store.base import Store
 from antiphon.store.blobs import Blobs
 from antiphon.store.vector_stores import IngestionJob
-from antiphon.wire.vector_stores import Chunking, ContextualChunking, ErrorCode, FileError, StaticChunking
+from antiphon.wire.vector_stores import (
+    AutoChunking,
+    Chunking,
+    ContextualChunking,
+    ErrorCode,
+    FileError,
+    StaticChunking,
+    sizes_of,
+)
 
 # Of a file over which the process died so often, that it is taken for the reason.
 MAX_ATTEMPTS = 3
+
+_STRATEGIES: dict[type[Chunking], Literal["auto", "static", "contextual"]] = {
+    AutoChunking: "auto",
+    StaticChunking: "static",
+    ContextualChunking: "contextual",
+}
 
 # How long an upstream that is busy or away is waited for, before each further try.
 _RETRY_AFTER_S = (1.0, 5.0, 20.0, 60.0)
@@ -69,6 +84,7 @@ class Ingestion:
         self._limits = limits or IngestionLimits()
         self._sleep = sleep
         self._more = asyncio.Event()
+        self._idle = asyncio.Event()
         self._running: dict[asyncio.Task[None], IngestionJob] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -78,7 +94,12 @@ class Ingestion:
 
     def wake(self) -> None:
         """There is something to do."""
+        self._idle.clear()
         self._more.set()
+
+    async def idle(self) -> None:
+        """Wait until nothing is to be done."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Stop; what is not done is done after the next start."""
@@ -104,6 +125,8 @@ class Ingestion:
                 task = asyncio.create_task(self._do(job), name=f"ingestion of {job.file_id}")
                 self._running[task] = job
                 task.add_done_callback(self._done)
+            if not self._running and not self._more.is_set():
+                self._idle.set()
             await self._more.wait()
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -166,12 +189,12 @@ class Ingestion:
 
 def strategy_of(chunking: Chunking) -> ChunkingStrategy:
     """How a text is to be cut, as a request says it."""
-    if isinstance(chunking, StaticChunking):
-        sizes = chunking.static
-        return ChunkingStrategy(
-            type="static", max_tokens=sizes.max_chunk_size_tokens, overlap_tokens=sizes.chunk_overlap_tokens
-        )
-    return ChunkingStrategy(type="contextual" if isinstance(chunking, ContextualChunking) else "auto")
+    sizes = sizes_of(chunking)
+    return ChunkingStrategy(
+        type=_STRATEGIES[type(chunking)],
+        max_tokens=sizes.max_chunk_size_tokens,
+        overlap_tokens=sizes.chunk_overlap_tokens,
+    )
 
 
 def failure(error: AntiphonError) -> FileError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable
@@ -146,9 +145,8 @@ def answer(reading: Reading) -> Read:
 
     try:
         found = extract(Path(reading.path), filename=reading.filename, media_type=reading.media_type or None)
-        language = os.path.splitext(reading.filename)[1].lstrip(".").lower()
-        cut = chunks(found.text, kind=found.kind, strategy=reading.strategy, title=found.title, language=language)
-        return Read(chunks=cut)
+        title = found.title or reading.filename
+        return Read(chunks=chunks(found.text, kind=found.kind, strategy=reading.strategy, title=title))
     except ExtractionError as error:
         return Read(reason=error.reason, message=error.message)
     except MemoryError:

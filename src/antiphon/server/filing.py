@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from starlette.routing import Route
@@ -14,6 +13,7 @@ from antiphon.clock import Clock, Ids
 from antiphon.config import Settings
 from antiphon.errors import ConfigError, ModelNotFound
 from antiphon.retrieval.embedding import Embedder, UpstreamEmbedder
+from antiphon.retrieval.embedding_cache import EmbeddingCache
 from antiphon.retrieval.housekeeping import Housekeeping
 from antiphon.retrieval.indexes import Indexes
 from antiphon.retrieval.ingestion import Ingestion, IngestionLimits
@@ -29,7 +29,7 @@ from antiphon.store.object_blobs import ObjectBlobs
 # Below the data directory.
 FILES = "files"
 INDEXES = "indexes"
-EMBEDDINGS = "embeddings"
+EMBEDDINGS = "embeddings.db"
 
 
 class Filing(NamedTuple):
@@ -89,5 +89,5 @@ def _embedder(settings: Settings, resolve: Callable[[str], Sequence[Target]]) ->
         target = resolve(model)[0]
     except ModelNotFound as error:
         raise ConfigError(f"[retrieval] embeddings: {error.message}") from error
-    cache: Path = settings.data_dir / EMBEDDINGS
+    cache = EmbeddingCache(settings.data_dir / EMBEDDINGS)
     return UpstreamEmbedder(target.provider, target.model, dimensions=settings.retrieval.dimensions, cache=cache)

@@ -18,10 +18,12 @@ from antiphon.wire.vector_stores import (
     AttachFile,
     CreateFileBatch,
     CreateVectorStore,
+    FileBatch,
     SearchVectorStore,
     StoreFilesQuery,
     UpdateAttributes,
     UpdateVectorStore,
+    VectorStoreFile,
     VectorStoresQuery,
     attached_files,
     content_page,
@@ -35,6 +37,9 @@ _FILES = f"{_ONE}/files"
 _FILE = f"{_FILES}/{{file_id}}"
 _BATCHES = f"{_ONE}/file_batches"
 _BATCH = f"{_BATCHES}/{{batch_id}}"
+
+# The SDKs would wait for a second.
+_POLL = (b"openai-poll-after-ms", b"100")
 
 
 class VectorStores:
@@ -132,7 +137,7 @@ class VectorStores:
 
     async def retrieve_file(self, exchange: Exchange) -> None:
         """``GET /v1/vector_stores/{id}/files/{file_id}``."""
-        await exchange.respond_json(await self._rows.file(*_store(exchange), exchange.parameter("file_id")))
+        await _respond(exchange, await self._rows.file(*_store(exchange), exchange.parameter("file_id")))
 
     async def update_file(self, exchange: Exchange) -> None:
         """``POST /v1/vector_stores/{id}/files/{file_id}``: its attributes, anew."""
@@ -166,7 +171,7 @@ class VectorStores:
 
     async def retrieve_batch(self, exchange: Exchange) -> None:
         """``GET /v1/vector_stores/{id}/file_batches/{batch_id}``."""
-        await exchange.respond_json(await self._rows.batch(*_store(exchange), exchange.parameter("batch_id")))
+        await _respond(exchange, await self._rows.batch(*_store(exchange), exchange.parameter("batch_id")))
 
     async def cancel_batch(self, exchange: Exchange) -> None:
         """``POST /v1/vector_stores/{id}/file_batches/{batch_id}/cancel``: what is indexed by then stays."""
@@ -179,6 +184,12 @@ class VectorStores:
         query = decode_query(exchange.query, StoreFilesQuery, choices=CHOICES)
         page = await self._rows.files(*_store(exchange), query, batch_id=exchange.parameter("batch_id"))
         await exchange.respond_json(object_list(page.files, has_more=page.has_more))
+
+
+async def _respond(exchange: Exchange, found: VectorStoreFile | FileBatch) -> None:
+    """Answer; while there is something to wait for, with when to ask again, as OpenAI's SDKs understand it."""
+    headers = [JSON, _POLL] if found.status == "in_progress" else [JSON]
+    await exchange.respond(200, msgspec.json.encode(found), headers)
 
 
 def _store(exchange: Exchange) -> tuple[str, str]:

@@ -40,7 +40,6 @@ from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
-from antiphon.tools.egress import EgressPolicy
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # Of so many models it is remembered how they differ.
@@ -76,7 +75,7 @@ async def open_app(
         resolve = _resolver(settings, providers)
         metrics = Metrics()
         filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
-        hosting = Hosting(settings.mcp_servers, filing.stores, egress=EgressPolicy(settings.egress.allow))
+        hosting = Hosting(settings.mcp_servers, filing.stores, egress=settings.egress)
         runner = Runner(
             store=store,
             resolve=resolve,

@@ -31,6 +31,11 @@ class ToolServer(Protocol):
         """The name that its tools are known by."""
         ...
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The tool as the Responses API describes it, of the type ``mcp``."""
+        ...
+
     async def list_tools(self) -> list[dict[str, Any]]:
         """Its tools, with ``name``, ``description``, ``input_schema`` and ``annotations`` each.
 

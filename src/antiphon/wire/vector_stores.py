@@ -39,8 +39,8 @@ MAX_FILES_AT_ONCE = 2000
 class StaticSizes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes of chunks; the overlap is at most half of the size."""
 
-    max_chunk_size_tokens: Annotated[int, Meta(ge=100, le=4096)] = 800
-    chunk_overlap_tokens: Annotated[int, Meta(ge=0)] = 400
+    max_chunk_size_tokens: Annotated[int, Meta(ge=100, le=4096)]
+    chunk_overlap_tokens: Annotated[int, Meta(ge=0)]
 
 
 class AutoChunking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="auto"):
@@ -56,18 +56,31 @@ class StaticChunking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ContextualChunking(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="contextual"
 ):
-    """Chunks that know which part of their document they come from. OpenAI has no such strategy."""
+    """Chunks that are indexed with their document's title and their headings. OpenAI has no such strategy."""
+
+    contextual: StaticSizes | None = None
 
 
 Chunking = AutoChunking | StaticChunking | ContextualChunking
+
+USUAL_SIZES = StaticSizes(max_chunk_size_tokens=800, chunk_overlap_tokens=400)
+
+
+def sizes_of(chunking: Chunking) -> StaticSizes:
+    """The sizes of a strategy, in numbers."""
+    match chunking:
+        case StaticChunking(static=sizes):
+            return sizes
+        case ContextualChunking(contextual=StaticSizes() as sizes):
+            return sizes
+    return USUAL_SIZES
 
 
 def shown_chunking(chunking: Chunking) -> dict[str, Any]:
     """A strategy as a file in a vector store shows it: in numbers, and what OpenAI does not know as ``other``."""
     if isinstance(chunking, ContextualChunking):
         return {"type": "other"}
-    sizes = chunking.static if isinstance(chunking, StaticChunking) else StaticSizes()
-    return {"type": "static", "static": msgspec.structs.asdict(sizes)}
+    return {"type": "static", "static": msgspec.structs.asdict(sizes_of(chunking))}
 
 
 # --- requests --------------------------------------------------------------------------------
@@ -191,14 +204,16 @@ def _check_files(request: CreateFileBatch) -> None:
 
 
 def _check_overlap(chunking: Chunking | None, path: str) -> None:
-    if not isinstance(chunking, StaticChunking):
+    if chunking is None or isinstance(chunking, AutoChunking):
         return
-    most = chunking.static.max_chunk_size_tokens // 2
-    if (overlap := chunking.static.chunk_overlap_tokens) > most:
-        param = f"{path}.static.chunk_overlap_tokens"
+    sizes = sizes_of(chunking)
+    most = sizes.max_chunk_size_tokens // 2
+    if sizes.chunk_overlap_tokens > most:
+        kind = "static" if isinstance(chunking, StaticChunking) else "contextual"
+        param = f"{path}.{kind}.chunk_overlap_tokens"
         raise InvalidRequest(
             f"Invalid '{param}': chunks may overlap by at most half of 'max_chunk_size_tokens', which is {most}, but"
-            f" got {overlap} instead.",
+            f" got {sizes.chunk_overlap_tokens} instead.",
             param=param,
             code="integer_above_max_value",
         )

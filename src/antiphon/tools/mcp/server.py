@@ -92,6 +92,12 @@ class MCPServer:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The tool as the Responses API describes it; nothing in it is secret."""
+        described: dict[str, Any] = msgspec.to_builtins(self.tool)
+        return {"type": "mcp", **{name: value for name, value in described.items() if value is not None}}
+
     async def list_tools(self) -> list[dict[str, Any]]:
         """The tools that may be called, in the server's order, with their schemas as they were sent.
 
