@@ -24,7 +24,7 @@ from antiphon.agent.journal import Journal, stored_items
 from antiphon.agent.loop import Loop, OnInterruption, Target
 from antiphon.agent.machine import INTERRUPTED, CarriedCall, Limits, Machine
 from antiphon.clock import Clock, Ids
-from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError
+from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError, UsageError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
@@ -427,7 +427,7 @@ class Runner:
                 loop = await self._resumed(journal)
                 self._do_in_background((left.owner, left.run), journal, loop)
                 return True
-            except AntiphonError as gone:  # its model, say
+            except UsageError as gone:  # its model, say
                 error = ErrorInfo(code=gone.code, message=gone.message)
         machine = Machine(self._limits, {name: tool.policy for name, tool in self._tools.items()})
         machine.feed_all(events)

@@ -42,7 +42,7 @@ class Turn(NamedTuple):
 
 
 def turns(events: Sequence[RunEvent]) -> list[Turn]:
-    """The turns of a run; of one that was asked more than once, the last attempt. `BEFORE` comes first, if not empty."""
+    """The turns of a run; of one that was asked more than once, the last attempt. `BEFORE` is left out if empty."""
     reading = _Reading()
     for event in events:
         reading.take(event)

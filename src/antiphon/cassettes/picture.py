@@ -80,6 +80,7 @@ def table(rows: Iterable[Row]) -> Table:
 
 
 def cut(text: str) -> str:
+    """A foreign text, safe for a terminal, without what is too long to be shown."""
     text = clean(text).strip()
     lines = text[:_MAX_CHARS].split("\n")[:_MAX_LINES]
     left = len(text) - len("\n".join(lines))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from antiphon import __version__
-from antiphon.cli import dialects, keep, look, proxy, serve
+from antiphon.cli import dialects, fork, keep, look, proxy, serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,6 +21,7 @@ _VERBS = (
     dialects.dialects,
     *(serve.serve, proxy.record, proxy.replay, proxy.run),
     *(look.inspect, look.ls, look.show, look.diff),
+    fork.fork,
     *(keep.convert, keep.verify, keep.prune, keep.refresh, keep.scrub),
 )
 for _verb in _VERBS:
