@@ -1,134 +1,175 @@
-"""`antiphon fork` over a data directory that a server has left."""
+"""`antiphon fork`: the beginning of a recorded run, then live; both runs beside each other."""
 
-import asyncio
+from __future__ import annotations
+
 import json
+import logging
+import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from antiphon.agent.acting import Tool
-from antiphon.agent.loop import Target
-from antiphon.agent.machine import ToolCall
-from antiphon.agent.runner import Runner
+from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, ToolCall, read
+from antiphon.cassettes.format import encode_header, encode_interaction
+from antiphon.cassettes.modes import with_model
 from antiphon.cli import main
-from antiphon.clock import FakeClock, RandomIds
-from antiphon.events import RunStarted
-from antiphon.rendering.responses import response_object
-from antiphon.store.sqlite import SqliteStore
-from antiphon.testing import ScriptedProvider, text_turn, tool_turn
-from antiphon.wire.responses import decode_request
+from antiphon.transport import HttpRequest
 
-STEP = {"type": "function", "name": "step", "parameters": {"type": "object", "properties": {}}}
-ANSWER = "It is forbidden: Charlie is no administrator of this machine, says the list of those who are."
+AGENT = """
+import json, os, sys, urllib.request
+asked = []
+for question in sys.argv[1:]:
+    asked.append({"role": "user", "content": question})
+    body = json.dumps({"model": "old", "messages": asked}).encode()
+    request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", body,
+        {"content-type": "application/json"})
+    try:
+        answer = json.loads(urllib.request.urlopen(request).read())
+    except urllib.error.HTTPError as error:
+        sys.exit(error.read().decode())
+    asked.append(answer["choices"][0]["message"])
+    print(asked[-1]["content"])
+"""
 
 
-class Upstream(BaseHTTPRequestHandler):
-    asked: list[bytes]
+def completion(text: str, model: str = "old") -> bytes:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json.dumps({"id": "c", "object": "chat.completion", "model": model, "choices": [choice]}).encode()
+
+
+class Model(BaseHTTPRequestHandler):
+    """Says which model it is asked for, and keeps what it was asked."""
 
     def do_POST(self) -> None:
-        self.asked.append(self.rfile.read(int(self.headers["content-length"])))
-        choice = {"index": 0, "delta": {"content": ANSWER}, "finish_reason": "stop"}
-        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "new", "choices": [choice]}
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((self.path, body))  # type: ignore[attr-defined]
+        answer = completion(f"live from {body['model']}", body["model"])
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(chunk).encode())
+        self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
-@contextmanager
-def upstream() -> Iterator[tuple[str, list[bytes]]]:
-    handler = type("Handler", (Upstream,), {"asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", handler.asked  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-async def store_a_run(data_dir: Path) -> str:
-    """Two turns: a call of a tool, and an answer."""
-    provider = ScriptedProvider(
-        tool_turn(("c1", "step", '{"user":"charlie"}')), text_turn("Charlie may read it.", turn=1)
-    )
-
-    async def step(call: ToolCall) -> str:
-        return "user_11111"
-
-    store = SqliteStore.open(data_dir, clock=FakeClock())
-    runner = Runner(
-        store=store,
-        resolve=lambda model: [Target(provider, model)],
-        clock=FakeClock(),
-        ids=RandomIds(),
-        tools={"step": Tool(step)},
-    )
-    request = decode_request(msgspec.json.encode({"model": "old", "input": "May Charlie?", "tools": [STEP]}))
-    events = [event async for batch in runner.run("local", request) for event in batch]
-    await store.close()
-    assert isinstance(events[0], RunStarted)
-    return events[0].run
+@pytest.fixture
+def model() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    server.asked = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> str:
-    return asyncio.run(store_a_run(tmp_path / "data"))
+def recording(tmp_path: Path) -> Path:
+    """A conversation of three questions, with a tool called between the first and the second."""
+    path, asked = tmp_path / "run.jsonl", []
+    lines = [encode_header()]
+    for number, text in enumerate(("one", "two", "three")):
+        asked.append({"role": "user", "content": f"q{number}"})
+        request = RecordedRequest(
+            method="POST",
+            url="http://recorded.example/v1/chat/completions",
+            body=json.dumps({"model": "old", "messages": asked}).encode(),
+        )
+        lines.append(encode_interaction(answered(str(number), request, completion(text))))
+        asked.append({"role": "assistant", "content": text})
+        if number == 0:
+            tool = ToolCall(name="weather", result="40 C")
+            lines.append(encode_interaction(Interaction(id="t", kind="tool", fidelity="parsed", tool=tool)))
+    path.write_bytes(b"".join(lines))
+    return path
 
 
-def fork(tmp_path: Path, *arguments: str) -> Result:
-    env = {"COLUMNS": "80", "ANTIPHON_API_KEYS": None}
-    return CliRunner().invoke(main, ["fork", *arguments, "--data-dir", str(tmp_path / "data")], env=env)
+def answered(name: str, request: RecordedRequest, body: bytes) -> Interaction:
+    headers = (("content-type", "application/json"),)
+    return Interaction(
+        id=name, request=request, response=RecordedResponse(status=200, headers=headers, chunks=(Chunk(1.0, body),))
+    )
 
 
-def test_a_run_is_forked_and_both_are_set_side_by_side_in_80_columns(tmp_path: Path, run: str) -> None:
-    with upstream() as (url, asked):
-        forked = fork(tmp_path, run, "--at", "1", "--model", "new", "--upstream", url)
-    assert forked.exit_code == 0, forked.output
-    assert max(map(len, forked.output.splitlines())) <= 80
-    assert "turn 0 · the same" in forked.output
-    assert "user_11111" in forked.output
-    assert "assistant Charlie may read it." in forked.output
-    assert "assistant It is forbidden" in forked.output
-    assert "First difference: turn 1" in forked.output
-    [body] = map(json.loads, asked)
-    assert (body["model"], body["messages"][-1]["content"]) == ("new", "user_11111")
-    new = forked.output.split()[-1]
-    assert asyncio.run(stored(tmp_path, new)) == {"forked_from": {"response": run, "turn": 1}}
+def fork(recording: Path, upstream: Any, *options: str, questions: tuple[str, ...] = ("q0", "q1", "q2")) -> Result:
+    level = logging.getLogger("antiphon").level
+    clean = {name: None for name in os.environ if name.startswith(("OPENAI_", "ANTIPHON_", "ANTHROPIC_"))}
+    url = f"http://127.0.0.1:{upstream.server_port}/v1"
+    command = ("--", sys.executable, "-c", AGENT, *questions)
+    try:
+        return CliRunner().invoke(
+            main, ["fork", str(recording), "--upstream", url, *options, *command], env=clean | {"COLUMNS": "80"}
+        )
+    finally:
+        logging.getLogger("antiphon").setLevel(level)
 
 
-async def stored(tmp_path: Path, run: str) -> object:
-    store = SqliteStore.open(tmp_path / "data", clock=FakeClock())
-    events = await store.events("local", run)
-    await store.close()
-    return response_object(events)["antiphon"]
+def test_the_first_calls_are_answered_from_the_recording_and_the_rest_live(
+    recording: Path, model: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    result = fork(recording, model, "--at", "3", "--model", "new", "--cassette", str(out))
+    assert result.exit_code == 0, result.output
+    assert capfd.readouterr().out.split("\n")[:3] == ["one", "two", "live from new"]
+    ((path, body),) = model.asked
+    assert (path, body["model"], len(body["messages"])) == ("/v1/chat/completions", "new", 5)
+    assert [each.kind for each in read(out)] == ["http", "tool", "http", "http"]
+    assert b"live from new" in list(read(out))[3].response.body  # type: ignore[union-attr]
 
 
-def test_what_stands_in_the_way_is_said(tmp_path: Path, run: str) -> None:
-    there_is_none = fork(tmp_path, "resp_none", "--at", "0", "--upstream", "http://127.0.0.1:9/v1")
-    assert (there_is_none.exit_code, "resp_none" in there_is_none.output) == (2, True)
-    too_far = fork(tmp_path, run, "--at", "2", "--upstream", "http://127.0.0.1:9/v1")
-    assert (too_far.exit_code, "Its last turn is 1" in too_far.output) == (2, True)
-    locked = SqliteStore.open(tmp_path / "data", clock=FakeClock())
-    in_use = fork(tmp_path, run, "--at", "1", "--upstream", "http://127.0.0.1:9/v1")
-    asyncio.run(locked.close())
-    assert in_use.exit_code == 2
-    assert "stop the server, fork, and start it again" in in_use.output
+def test_both_runs_are_shown_side_by_side_in_80_columns(recording: Path, model: Any) -> None:
+    result = fork(recording, model, "--at", "3", "--model", "new")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "Interactions 0 to 2 are the same." in lines
+    (row,) = [line for line in lines if "live from new" in line and "assistant" in line]
+    assert row.index("assistant three") < 40 <= row.index("assistant live from new")
+    assert "now live" in result.stderr
+    assert any(line.startswith("First divergence: interaction 3 / 3") for line in lines)
 
 
-def test_a_fork_that_fails_is_kept_and_shown_and_tells_so_by_its_exit_code(tmp_path: Path, run: str) -> None:
-    forked = fork(tmp_path, run, "--at", "1", "--upstream", "http://127.0.0.1:9/v1")
-    assert forked.exit_code == 1
-    assert "ended failed" in forked.output
-    assert "stored as resp_" in forked.output
+def test_a_run_that_leaves_the_recording_before_the_fork_is_refused(recording: Path, model: Any) -> None:
+    result = fork(recording, model, "--at", "3", questions=("q0", "other", "q2"))
+    assert result.exit_code == 1
+    assert model.asked == []
+
+
+def test_what_differs_before_the_fork_is_passed_over_in_order(recording: Path, model: Any) -> None:
+    result = fork(recording, model, "--at", "3", "--match", "order", questions=("q0", "other", "q2"))
+    assert result.exit_code == 0
+    assert len(model.asked) == 1
+    assert 'recorded "q1", sent "other"' in result.stderr
+
+
+def test_a_fork_at_0_is_live_from_the_start(recording: Path, model: Any) -> None:
+    assert fork(recording, model, "--at", "0", questions=("q0",)).exit_code == 0
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize("options", [("--at", "5"), ("--at", "1", "--cassette", "{recording}")])
+def test_what_cannot_be_forked_is_said(recording: Path, model: Any, options: tuple[str, ...]) -> None:
+    result = fork(recording, model, *(each.format(recording=recording) for each in options))
+    assert result.exit_code == 2
+    assert str(recording) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "then"),
+    [
+        ("/v1/chat/completions", b'{"model":"a","n":1.0}', ("/v1/chat/completions", b'{"model":"b","n":1.0}')),
+        ("/v1beta/models/a:generateContent", b'{"x":1}', ("/v1beta/models/b:generateContent", b'{"x":1}')),
+        ("/v1/models", b"", ("/v1/models", b"")),
+        ("/upload", b"\xff", ("/upload", b"\xff")),
+    ],
+)
+def test_the_model_is_replaced_where_a_request_names_it(path: str, body: bytes, then: tuple[str, bytes]) -> None:
+    request = with_model(HttpRequest(method="POST", url=f"http://h{path}", body=body), "b")
+    assert (request.url.removeprefix("http://h"), request.body) == then

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 import pytest
+from msgspec.structs import replace
 
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
 from antiphon.agent.models import Upstream
 from antiphon.agent.output import OutputType
-from antiphon.cassettes import Difference, Interaction, Player, read
+from antiphon.cassettes import Difference, Player, read
+from antiphon.clock import FakeClock
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
 from antiphon.events import (
@@ -33,6 +35,7 @@ from antiphon.events import (
 )
 from antiphon.providers.chat import ChatProvider
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
+from antiphon.tools.base import ToolResult
 from antiphon.translation.chat import to_chat
 
 RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
@@ -146,8 +149,7 @@ def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> N
             opened.append(Closing(text_turn("a"), text_turn("b"), text_turn("c")))
             return opened[-1]
 
-    agent = Agent("m", base_url="http://localhost:1")
-    agent._source = Scripted("http://localhost:1", None)
+    agent = Agent(Scripted("http://localhost:1").model("m"))
 
     async def main() -> None:
         await asyncio.gather(agent.run("1"), agent.run("2"))
@@ -164,10 +166,10 @@ def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> N
 
 def test_the_key_of_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
-    agent = Agent("m", base_url="http://localhost:1/v1")
+    agent = Agent("m", base_url="http://localhost:1/v1", clock=FakeClock())
     with pytest.raises(RunFailed, match="localhost"):
         agent.run_sync("hi")
-    assert "sk-of-openai" not in str(vars(agent._source))
+    assert "sk-of-openai" not in str(vars(agent.models[0].upstream))
 
 
 # --- tools ---------------------------------------------------------------------------------------
@@ -271,9 +273,87 @@ def test_approvals_stand_in_the_journal() -> None:
     ]
 
 
-def test_an_agent_without_anybody_to_approve_does_not_take_such_a_tool() -> None:
-    with pytest.raises(UsageError, match="approve"):
-        Agent("m", provider=ScriptedProvider(), tools=[tool(needs_approval=True)(outputs)])  # type: ignore[arg-type]
+def test_without_anybody_to_approve_a_run_ends_with_its_calls_waiting_and_goes_on_from_their_decisions() -> None:
+    ran: list[str] = []
+
+    @tool(needs_approval=True)
+    def delete(name: str) -> str:
+        ran.append(name)
+        return "deleted"
+
+    @tool
+    def look() -> str:
+        return "a file"
+
+    asked = tool_turn(("c1", "delete", '{"name": "x"}'), ("c2", "look", "{}"))
+    first = Agent("m", provider=ScriptedProvider(asked), tools=[delete, look]).run_sync("Delete x.")
+    (approval,) = first.approvals
+    assert (approval.name, approval.arguments, ran) == ("delete", '{"name": "x"}', [])
+    history = json.loads(json.dumps(first.history))  # as it may have been kept
+    later = Agent("m", provider=ScriptedProvider(text_turn("Gone.")), tools=[delete, look])
+    second = later.run_sync([approval.approve()], history=history)
+    assert (second.text, ran, second.approvals) == ("Gone.", ["x"], [])
+    assert outputs(second) == ["deleted", "a file"]
+
+
+def test_a_denial_and_changed_arguments_are_decisions_too() -> None:
+    ran: list[str] = []
+
+    @tool(needs_approval=True)
+    def delete(name: str) -> str:
+        ran.append(name)
+        return "deleted"
+
+    asked = tool_turn(("c1", "delete", '{"name": "x"}'), ("c2", "delete", '{"name": "y"}'))
+    first = Agent("m", provider=ScriptedProvider(asked), tools=[delete]).run_sync("Delete both.")
+    x, y = first.approvals
+    provider = ScriptedProvider(text_turn("Done."))
+    said = [x.deny("Keep it."), y.approve(arguments='{"name": "z"}')]
+    second = Agent("m", provider=provider, tools=[delete]).run_sync(said, history=first.history)
+    assert ran == ["z"]
+    assert sorted(outputs(second)) == ["This call was not run: it was denied. Keep it.", "deleted"]
+
+
+class Box:
+    """A server of tools, without a network."""
+
+    label = "box"
+
+    def __init__(self) -> None:
+        self.definition = {"type": "mcp", "server_label": "box", "require_approval": "never"}
+        self.closed = 0
+
+    async def list_tools(self) -> list[dict[str, Any]]:
+        return [{"name": "read", "description": "Reads.", "input_schema": {"type": "object"}, "annotations": None}]
+
+    async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
+        return ToolResult(output=f"{name} {arguments}")
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def box_turn() -> list[list[Any]]:
+    return [
+        [
+            replace(event, kind="mcp", namespace="box") if isinstance(event, ToolCallStarted) else event
+            for event in batch
+        ]
+        for batch in tool_turn(("c1", "read", "{}"))
+    ]
+
+
+def test_a_server_of_tools_is_a_tool_of_an_agent_and_is_kept_as_long_as_the_agent() -> None:
+    async def run() -> list[Any]:
+        box = Box()
+        scripts = [box_turn(), text_turn("so", turn=1), text_turn("again")]
+        async with Agent("m", provider=ScriptedProvider(*scripts), tools=[box]) as agent:
+            first = await agent.run("?")
+            await agent.run("?", history=first.history)
+            closed = box.closed
+        return [[item["type"] for item in first.items], first.items[1]["output"], closed, box.closed]
+
+    assert asyncio.run(run()) == [["mcp_list_tools", "mcp_call", "message"], "read {}", 0, 1]
 
 
 def test_an_agent_is_a_tool_of_another_one() -> None:
@@ -495,7 +575,7 @@ def recorded(name: str, model: str, instructions: str, question: str, *tools: An
     """The answer of an agent over a recording, and how its requests differ from the recorded ones."""
     found: list[set[str]] = []
 
-    def note(_: Interaction, differences: Sequence[Difference]) -> None:
+    def note(_: int, differences: Sequence[Difference]) -> None:
         found.append({str(each) for each in differences})
 
     player = Player(read(RECORDINGS / name), match="order", on_difference=note, name=name)

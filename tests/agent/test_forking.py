@@ -29,6 +29,7 @@ class World:
 
     def __init__(self, *old: list[list[ModelEvent]], new: list[list[list[ModelEvent]]]) -> None:
         self.ran: list[str] = []
+        self.keys: list[str] = []
         self.models = {"old": ScriptedProvider(*old, name="old"), "new": ScriptedProvider(*new, name="new")}
         self.store = SqliteStore.open(None, clock=FakeClock())
         self.runner = Runner(
@@ -46,6 +47,7 @@ class World:
 
     async def _step(self, call: ToolCall) -> str:
         self.ran.append(call.arguments)
+        self.keys.append(call.idempotency_key)
         return f"done {call.arguments}"
 
     async def ask(self, **fields: Any) -> list[RunEvent]:
@@ -124,16 +126,9 @@ def test_a_fork_goes_on_from_every_turn(at: int) -> None:
 
 def test_calls_after_the_fork_have_keys_of_their_own() -> None:
     async def run() -> list[str]:
-        keys: list[str] = []
         world = three_steps(call(0), text_turn("end", turn=1))
-
-        async def step(call: ToolCall) -> str:
-            keys.append(call.idempotency_key)
-            return "done"
-
-        world.runner._tools = {"step": Tool(step)}  # noqa: SLF001 - the runner's own are fixed
         await world.fork(await world.ask(), 0)
-        return keys
+        return world.keys
 
     keys = asyncio.run(run())
     assert len(set(keys)) == len(keys) == 4, "a call of the fork is another call"
@@ -200,5 +195,5 @@ def test_the_first_difference_of_two_runs_is_found() -> None:
 
     old, new, same = asyncio.run(run())
     found = first_difference(old, new)
-    assert str(found) == 'turn 2: calls step({"n":2}), assistant new end'
+    assert str(found) == 'turn 2\n  - calls step({"n":2})\n  + assistant new end'
     assert first_difference(old, same) is None

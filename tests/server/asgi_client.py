@@ -88,3 +88,13 @@ async def ask(
 
     await app(scope, receive, send)
     return Reply(status, reply_headers, writes, ended)
+
+
+async def send_form(app: Any, path: str, fields: dict[str, str], *, key: str | None = None) -> Reply:
+    """Send a form; the fields ``file`` and ``data`` are files."""
+    parts = []
+    for name, value in fields.items():
+        filename = f'; filename="{name}.txt"' if name in ("file", "data") else ""
+        parts.append(f'--b\r\ncontent-disposition: form-data; name="{name}"{filename}\r\n\r\n{value}\r\n')
+    body = "".join([*parts, "--b--\r\n"]).encode()
+    return await ask(app, "POST", path, body, key=key, headers={"content-type": "multipart/form-data; boundary=b"})

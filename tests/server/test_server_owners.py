@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asgi_client import Reply, ask
+from asgi_client import Reply, ask, send_form
 from scripted_upstream import ChatUpstream
 from starlette.routing import Route
 from whole_server import whole_app
@@ -38,6 +38,7 @@ class Attempt(NamedTuple):
     query: str = ""
     body: dict[str, Any] | None = None
     path: str = ""  # where it is not the route's
+    form: dict[str, str] | None = None
 
 
 def _told(**more: Any) -> dict[str, Any]:
@@ -47,6 +48,12 @@ def _told(**more: Any) -> dict[str, Any]:
 _REFERENCE = {"type": "item_reference", "id": "{item_id}"}
 _SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "{sealed}"}
 _OWN = "/v1/conversations/{own_conversation}"
+_FILE = "/v1/files/{file_id}"
+_UPLOAD = "/v1/uploads/{upload_id}"
+_STORE = "/v1/vector_stores/{vector_store_id}"
+_OWN_STORE = "/v1/vector_stores/{own_store}"
+_STORE_FILE = f"{_STORE}/files/{{file_id}}"
+_BATCH = f"{_STORE}/file_batches/{{batch_id}}"
 
 REFUSED = [
     *(
@@ -90,12 +97,46 @@ REFUSED = [
     Attempt(f"POST {_STORED}", body={"metadata": {"a": "b"}}),
     Attempt(f"DELETE {_STORED}"),
     Attempt(f"GET {_STORED}/messages"),
+    Attempt("GET /v1/files", "after={file_id}"),
+    Attempt(f"GET {_FILE}"),
+    Attempt(f"GET {_FILE}/content"),
+    Attempt(f"DELETE {_FILE}"),
+    Attempt(f"POST {_UPLOAD}/parts", form={"data": "x"}),
+    Attempt(f"POST {_UPLOAD}/complete", body={"part_ids": ["{part_id}"]}),
+    Attempt(f"POST {_UPLOAD}/complete", body={"part_ids": ["{part_id}"]}, path="/v1/uploads/{own_upload}/complete"),
+    Attempt(f"POST {_UPLOAD}/cancel"),
+    Attempt("POST /v1/vector_stores", body={"file_ids": ["{file_id}"]}),
+    Attempt("GET /v1/vector_stores", "after={vector_store_id}"),
+    Attempt(f"GET {_STORE}"),
+    Attempt(f"POST {_STORE}", body={"name": "mine"}),
+    Attempt(f"DELETE {_STORE}"),
+    Attempt(f"POST {_STORE}/search", body={"query": "colour"}),
+    Attempt(f"POST {_STORE}/files", body={"file_id": "{file_id}"}),
+    Attempt(f"POST {_STORE}/files", body={"file_id": "{file_id}"}, path=f"{_OWN_STORE}/files"),
+    Attempt(f"GET {_STORE}/files"),
+    Attempt(f"GET {_STORE}/files", "after={file_id}", path=f"{_OWN_STORE}/files"),
+    Attempt(f"GET {_STORE_FILE}"),
+    Attempt(f"GET {_STORE_FILE}", path=f"{_OWN_STORE}/files/{{file_id}}"),
+    Attempt(f"POST {_STORE_FILE}", body={"attributes": {}}),
+    Attempt(f"DELETE {_STORE_FILE}"),
+    Attempt(f"GET {_STORE_FILE}/content"),
+    Attempt(f"GET {_STORE_FILE}/content", path=f"{_OWN_STORE}/files/{{file_id}}/content"),
+    Attempt(f"POST {_STORE}/file_batches", body={"file_ids": ["{file_id}"]}),
+    Attempt(f"POST {_STORE}/file_batches", body={"file_ids": ["{file_id}"]}, path=f"{_OWN_STORE}/file_batches"),
+    Attempt(f"GET {_BATCH}"),
+    Attempt(f"GET {_BATCH}", path=f"{_OWN_STORE}/file_batches/{{batch_id}}"),
+    Attempt(f"POST {_BATCH}/cancel"),
+    Attempt(f"GET {_BATCH}/files"),
 ]
 
 # What is answered to anyone, with nothing of another's in it.
 ANSWERED = [
     Attempt(f"GET {_CHAT}"),
     Attempt(f"GET {_CHAT}", "metadata[of]=ann"),
+    Attempt("GET /v1/files"),
+    Attempt("GET /v1/vector_stores"),
+    Attempt("POST /v1/files", form={"purpose": "user_data", "file": "his own"}),
+    Attempt("POST /v1/uploads", body={"filename": "a", "bytes": 3, "mime_type": "text/plain", "purpose": "assistants"}),
     Attempt(f"POST {_CHAT}", body={"model": "m", "messages": [{"role": "user", "content": "{completion_id}"}]}),
 ]
 
@@ -157,12 +198,24 @@ async def _made_by_ann(app: App) -> dict[str, str]:
         _CHAT, model="m", store=True, metadata={"of": "ann"}, messages=[{"role": "user", "content": SECRET}]
     )
     items = await ask(app, "GET", f"/v1/conversations/{conversation['id']}/items?order=asc", key="key-ann")
+    file = await send_form(app, "/v1/files", {"purpose": "user_data", "file": SECRET}, key="key-ann")
+    store = await make("/v1/vector_stores", name=SECRET)
+    batch = await make(f"/v1/vector_stores/{store['id']}/file_batches", file_ids=[file.json["id"]])
+    upload = await make("/v1/uploads", filename=SECRET, bytes=9, mime_type="text/plain", purpose="assistants")
+    part = await send_form(app, f"/v1/uploads/{upload['id']}/parts", {"data": "mauve"}, key="key-ann")
+    while (await _batch_of_ann(app, store["id"], batch["id"]))["status"] == "in_progress":  # noqa: ASYNC110 - as clients do
+        await asyncio.sleep(0.01)
     return {
         "conversation_id": conversation["id"],
         "response_id": response["id"],
         "background_id": background["id"],
         "completion_id": chat["id"],
         "item_id": items.json["data"][0]["id"],
+        "file_id": file.json["id"],
+        "vector_store_id": store["id"],
+        "batch_id": batch["id"],
+        "upload_id": upload["id"],
+        "part_id": part.json["id"],
         "sealed": response["output"][0]["encrypted_content"],
     }
 
@@ -170,7 +223,19 @@ async def _made_by_ann(app: App) -> dict[str, str]:
 async def _made_by_bob(app: App) -> dict[str, str]:
     own = await ask(app, "POST", "/v1/conversations", {}, key="key-bob")
     response = await ask(app, "POST", "/v1/responses", {"model": "m", "input": "hi"}, key="key-bob")
-    return {"own_conversation": own.json["id"], "own_response": response.json["id"]}
+    store = await ask(app, "POST", "/v1/vector_stores", {}, key="key-bob")
+    begun = {"filename": "a", "bytes": 5, "mime_type": "text/plain", "purpose": "assistants"}
+    upload = await ask(app, "POST", "/v1/uploads", begun, key="key-bob")
+    return {
+        "own_conversation": own.json["id"],
+        "own_response": response.json["id"],
+        "own_store": store.json["id"],
+        "own_upload": upload.json["id"],
+    }
+
+
+async def _batch_of_ann(app: App, store: str, batch: str) -> Any:
+    return (await ask(app, "GET", f"/v1/vector_stores/{store}/file_batches/{batch}", key="key-ann")).json
 
 
 async def _seen_by_ann(app: App, ids: dict[str, str]) -> list[bytes]:
@@ -179,6 +244,7 @@ async def _seen_by_ann(app: App, ids: dict[str, str]) -> list[bytes]:
         *("/v1/responses/{response_id}", "/v1/responses/{response_id}/input_items"),
         *("/v1/responses/{background_id}?stream=true", "/v1/conversations/{conversation_id}"),
         *("/v1/conversations/{conversation_id}/items", _CHAT, f"{_CHAT}/{{completion_id}}"),
+        *("/v1/files", f"{_FILE}/content", "/v1/vector_stores", f"{_STORE}/files", f"{_STORE_FILE}/content", _BATCH),
     ):
         reply = await ask(app, "GET", _filled(path, ids), key="key-ann")
         assert reply.status == 200, (path, reply)
@@ -189,6 +255,8 @@ async def _seen_by_ann(app: App, ids: dict[str, str]) -> list[bytes]:
 async def _try(app: App, attempt: Attempt, ids: dict[str, str]) -> Reply:
     method, _, path = attempt.route.partition(" ")
     target = _filled(f"{attempt.path or path}?{attempt.query}", ids)
+    if attempt.form is not None:
+        return await send_form(app, target, attempt.form, key="key-bob")
     body = b"" if attempt.body is None else _filled(json.dumps(attempt.body), ids).encode()
     return await ask(app, method, target, body, key="key-bob")
 

@@ -6,18 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from rich.box import Box
 from rich.console import Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from antiphon.agent.turns import Turn, ending, turns
-from antiphon.cassettes.picture import STYLES, Row, clean, cut, table
+from antiphon.cassettes.beside import columns, row
+from antiphon.cassettes.picture import Row, clean, table
 from antiphon.events import RunEvent, RunStarted
-
-# Nothing but a line between the columns.
-_DIVIDED = Box("    \n  │ \n    \n  │ \n    \n    \n  │ \n    \n")
 
 # So much of one text is shown of the first difference.
 _MAX_EXCERPT_CHARS = 60
@@ -31,16 +27,16 @@ class Difference(NamedTuple):
     b: Row | None
 
     def __str__(self) -> str:
-        return f"turn {self.turn}: {_excerpt(self.a)}, {_excerpt(self.b)}"
+        return f"turn {self.turn}\n  - {_excerpt(self.a)}\n  + {_excerpt(self.b)}"
 
 
 def first_difference(a: Sequence[RunEvent], b: Sequence[RunEvent]) -> Difference | None:
     """The first thing that two runs do not say or do alike; ids, times and token counts do not count."""
     for one, other in zip_longest(turns(a), turns(b)):
         either = one or other
-        for row, other_row in zip_longest(one.rows if one else [], other.rows if other else []):
-            if row != other_row:
-                return Difference(either.number, row, other_row)
+        for said, other_said in zip_longest(one.rows if one else [], other.rows if other else []):
+            if said != other_said:
+                return Difference(either.number, said, other_said)
     return None
 
 
@@ -51,10 +47,10 @@ def side_by_side(a: Sequence[RunEvent], b: Sequence[RunEvent]) -> Iterator[Rende
     for turn in old[:same]:
         yield Group(_rule(turn.number, "the same"), table(turn.rows), Text())
     for one, other in zip_longest(old[same:], new[same:]):
-        yield Group(_rule((one or other).number), _columns(_cell(one), _cell(other)), Text())
+        yield Group(_rule((one or other).number), columns(_cell(one), _cell(other)), Text())
     yield Group(
         Rule(Text("the end", style="bold"), align="left", style="dim"),
-        _columns(_rows([("", _name(a)), ending(a)]), _rows([("", _name(b)), ending(b)])),
+        columns(_rows([("", _name(a)), ending(a)]), _rows([("", _name(b)), ending(b)])),
         Text(),
     )
     found = first_difference(a, b)
@@ -70,28 +66,14 @@ def _rule(turn: int, *notes: str) -> Rule:
     return Rule(Text(" · ".join((title, *notes)), style="bold"), align="left", style="dim")
 
 
-def _columns(left: Text, right: Text) -> Table:
-    columns = Table(box=_DIVIDED, show_header=False, show_edge=False, expand=True, padding=(0, 1, 0, 0))
-    columns.add_column(ratio=1, overflow="fold")
-    columns.add_column(ratio=1, overflow="fold")
-    columns.add_row(left, right)
-    return columns
-
-
-def _cell(turn: Turn | None) -> Text:
+def _cell(turn: Turn | None) -> RenderableType:
     if turn is None:
         return Text("–", style="dim")
     return _rows([("", turn.model), *turn.rows])
 
 
-def _rows(rows: Sequence[Row]) -> Text:
-    text = Text()
-    for number, (label, said) in enumerate(rows):
-        style = STYLES.get(label, "")
-        text.append("\n" if number else "")
-        text.append(f"{clean(label)} " if label else "", style=f"bold {style}")
-        text.append(cut(said), style="" if label else "dim")
-    return text
+def _rows(rows: Sequence[Row]) -> Group:
+    return Group(*(row(label, said) for label, said in rows))
 
 
 def _name(events: Sequence[RunEvent]) -> str:
@@ -100,9 +82,9 @@ def _name(events: Sequence[RunEvent]) -> str:
     return f"{started.run} ({started.model})"
 
 
-def _excerpt(row: Row | None) -> str:
-    if row is None:
+def _excerpt(said_there: Row | None) -> str:
+    if said_there is None:
         return "nothing"
-    label, said = row
+    label, said = said_there
     said = clean(said).replace("\n", " ")
     return f"{label} {said[:_MAX_EXCERPT_CHARS]}{'…' if len(said) > _MAX_EXCERPT_CHARS else ''}"

@@ -246,7 +246,7 @@ class Loop:
         return self._targets[target_of(effect.attempt, len(self._targets))]
 
     async def _hold_off(self, effect: CallModel) -> Finish | None:
-        """Wait before a model is asked again; or the end of the run, if its upstream wants to be left alone longer."""
+        """Wait before a model is asked again; or the end of the run, if that is asked to be too long a wait."""
         if not effect.attempt:
             return None
         failed = next(event for event in reversed(self._journal.events) if isinstance(event, TurnFailed))

@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from antiphon.events import RunEvent, ToolCallStarted, TurnFinished, Usage
 from antiphon.providers.base import ModelCall
+from antiphon.wire.hosted import DEFAULT_FILE_SEARCH_NAME, imported
 from antiphon.wire.responses import CreateResponse, Item
 
 
 class Step(msgspec.Struct, kw_only=True):
     """What the model is about to be asked. ``before_step`` may change the first five, in place.
 
-    ``tools`` are the names of those it may call. ``turn`` counts from 0; ``called`` names the tools that were called
-    so far, in order; ``usage`` is what was used up; ``deps`` was given to the run.
+    ``tools`` are the names of those it may call, a server's as ``label.name``. ``turn`` counts from 0; ``called``
+    names the tools that were called so far, in order; ``usage`` is what was used up; ``deps`` was given to the run.
     """
 
     model: str
@@ -36,8 +37,30 @@ BeforeStep = Callable[[Step], Awaitable[None] | None]
 StopCondition = Callable[[Step], bool]
 
 
+def stop_after(
+    *, turns: int | None = None, call: str | None = None, calls: int | None = None, tokens: int | None = None
+) -> StopCondition:
+    """A condition for ``stop_when``: so many model calls, a call of this tool, so many calls or tokens; any of them.
+
+    What was called is answered before the run stops.
+    """
+
+    def is_reached(step: Step) -> bool:
+        return (
+            (turns is not None and step.turn >= turns)
+            or (call is not None and call in step.called)
+            or (calls is not None and len(step.called) >= calls)
+            or (tokens is not None and step.usage.total_tokens >= tokens)
+        )
+
+    return is_reached
+
+
 class Steps:
-    """Applies an agent's ``before_step`` and ``stop_when`` to the calls of one run; ``error`` is what they raised."""
+    """Applies an agent's ``before_step`` and ``stop_when`` to the calls of one run; ``error`` is what they raised.
+
+    ``answer`` is what a tool ended the run with; ``sub_runs`` are the runs that its tools made.
+    """
 
     def __init__(
         self,
@@ -50,13 +73,17 @@ class Steps:
         self._events = events
         self._before_step = before_step
         self._stop_when = stop_when
-        self._deps = deps
+        self.deps = deps
         self.error: Exception | None = None
+        self.answer: str | None = None
+        self.sub_runs: list[Any] = []
 
     async def prepare(self, call: ModelCall) -> ModelCall | None:
         """The call as it is to be made, or None if the run shall stop before it."""
         step = self._step(call)
         before = (step.model, step.instructions, [*step.items], [*step.tools], step.tool_choice)
+        if self.answer is not None:
+            return None
         try:
             if call.turn and any(stop(step) for stop in self._stop_when):
                 return None
@@ -76,26 +103,43 @@ class Steps:
             model=call.model,
             instructions=request.instructions,
             items=[*call.items],
-            tools=[tool["name"] for tool in request.tools or ()],
+            tools=[*_offered(call)],
             tool_choice=request.tool_choice or "auto",
             turn=call.turn,
             called=[event.name for event in self._events if isinstance(event, ToolCallStarted)],
             usage=sum((usage for usage in usages if usage is not None), Usage()),
-            deps=self._deps,
+            deps=self.deps,
         )
 
 
 def _changed(call: ModelCall, step: Step) -> ModelCall:
     request = call.request
     assert isinstance(request, CreateResponse)
-    offered = request.tools or []
-    left = [tool for tool in offered if tool["name"] in step.tools]
+    offered = _offered(call)
+    left = [choice for name, choice in offered.items() if name in step.tools]
     choice: str | dict[str, Any] | None = step.tool_choice
     if len(left) < len(offered) and choice in ("auto", "required"):
         # A hard limit: what is not offered is not run, should the model remember it.
-        named = [{"type": "function", "name": tool["name"]} for tool in left]
-        choice = {"type": "allowed_tools", "mode": choice, "tools": named} if left else "none"
+        choice = {"type": "allowed_tools", "mode": choice, "tools": left} if left else "none"
     if choice == (request.tool_choice or "auto"):
         choice = request.tool_choice
     changed = replace(request, instructions=step.instructions, tool_choice=choice)
     return replace(call, model=step.model, items=step.items, request=changed)
+
+
+def _offered(call: ModelCall) -> dict[str, dict[str, Any]]:
+    """The tools that the model is offered, by their names, and how each is chosen; a server's as ``label.name``."""
+    request = call.request
+    assert isinstance(request, CreateResponse)
+    tools = request.tools or []
+    offered: dict[str, dict[str, Any]] = {}
+    for tool in tools:
+        if tool["type"] == "file_search":
+            offered[tool.get("name", DEFAULT_FILE_SEARCH_NAME)] = {"type": "file_search"}
+        elif tool["type"] != "mcp":
+            offered[tool["name"]] = {"type": tool["type"], "name": tool["name"]}
+    for server, listed in imported(tools, call.items):
+        label = server.server_label
+        for tool in listed:
+            offered[f"{label}.{tool['name']}"] = {"type": "mcp", "server_label": label, "name": tool["name"]}
+    return offered

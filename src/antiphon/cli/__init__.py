@@ -19,9 +19,8 @@ def main() -> None:
 
 _VERBS = (
     dialects.dialects,
-    *(serve.serve, proxy.record, proxy.replay, proxy.run),
+    *(serve.serve, proxy.record, proxy.replay, proxy.run, fork.fork),
     *(look.inspect, look.ls, look.show, look.diff),
-    fork.fork,
     *(keep.convert, keep.verify, keep.prune, keep.refresh, keep.scrub),
 )
 for _verb in _VERBS:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import Settings
 from antiphon.errors import StoreLocked
-from antiphon.events import RunEvent, RunStarted
+from antiphon.events import RunEvent, RunFinished, RunStarted
 from antiphon.server.wiring import open_engine
 
 
@@ -23,6 +23,12 @@ class Forked(NamedTuple):
         started = self.new[0]
         assert isinstance(started, RunStarted)
         return started.run
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the fork came to no good end."""
+        finished = self.new[-1]
+        return not isinstance(finished, RunFinished) or finished.status == "failed"
 
 
 async def fork_stored(settings: Settings, owner: str, run: str, *, at: int, model: str | None) -> Forked:

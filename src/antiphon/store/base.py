@@ -109,7 +109,7 @@ class Store(Protocol):
         ...
 
     async def fork(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
-        """Write a new run that begins as ``run`` did: with its input, after its parent or that moment of its conversation.
+        """Write a new run that begins as ``run`` did: with its input, after its parent or in its conversation.
 
         ``events`` are its journal so far; they begin with its `RunStarted`. A conversation goes on without it.
 
