@@ -132,6 +132,7 @@ class CarriedCall(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     kind: ToolKind = "function"
     namespace: str | None = None
+    repeatable: bool = False
     approval_id: str | None = None
     approved: bool = True
     reason: str | None = None
