@@ -37,6 +37,9 @@ from antiphon.events import (
     RunEvent,
     RunFinished,
     RunStarted,
+    ToolCallCompleted,
+    ToolCallExecuting,
+    ToolCallFailed,
     ToolCallStarted,
     TurnFailed,
     TurnStarted,
@@ -50,6 +53,9 @@ _BARRIERS = frozenset(BARRIERS)
 
 # A call and its output in one item.
 _HOSTED_CALLS = frozenset({"mcp_call", "file_search_call"})
+
+# Events of calls that the server runs, or answers without running them.
+_OF_OUR_CALLS = (ToolCallExecuting, ToolCallCompleted, ToolCallFailed)
 
 # Why a run ended that its `before_turn` ended.
 STOPPED = "stopped"
@@ -117,6 +123,7 @@ class Loop:
             client_tools=client_tools,
             servers=() if hosted is None else hosted.unlisted,
             carried=carried,
+            run_here={event.block for event in journal.events if isinstance(event, _OF_OUR_CALLS)},
         )
         self._acting = Acting(events=journal.events, ids=ids, tools=tools or {}, hosted=hosted, decide=decide)
         self._before_turn = before_turn
@@ -221,6 +228,7 @@ class Loop:
             effect = following
         if not self._journal.has_ended:
             # Only approvals wait without a next effect: the run rests until someone decides.
+            self._accepted = True
             yield await self._finish(effect or Finish("completed"))
 
     def _perform(self, effect: Effect, call: ModelCall | None) -> AsyncGenerator[list[RunEvent], None]:

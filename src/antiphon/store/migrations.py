@@ -253,9 +253,14 @@ def create_vector_stores(connection: sqlite3.Connection) -> None:
     )
 
 
+def add_forks(connection: sqlite3.Connection) -> None:
+    """A run may begin as another did; in a conversation that one stands, not its forks."""
+    connection.execute("ALTER TABLE runs ADD COLUMN forked_from TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     *(create_runs, create_items, create_segments, create_conversations, add_api_to_runs),
-    *(create_files, create_vector_stores),
+    *(create_files, create_vector_stores, add_forks),
 )
 
 

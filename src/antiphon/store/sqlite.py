@@ -40,6 +40,7 @@ class _Run(NamedTuple):
     deleted_at_s: int | None
     conversation: str | None
     api: str
+    forked_from: str | None
 
     @property
     def is_going(self) -> bool:
@@ -103,6 +104,24 @@ class SqliteStore:
 
         await self._database.transact(write)
 
+    async def fork(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+        """See `Store.fork`."""
+        started = events[0]
+        if not isinstance(started, RunStarted):
+            raise StoreError("The first of the events of a run must be its run.started.")
+        key = {"owner": owner, "run": started.run}
+
+        def write(db: sqlite3.Connection) -> None:
+            _visible(db, owner, run)
+            if _find(db, owner, started.run):
+                raise Conflict(f"There is already a run {started.run!r}.")
+            row = {"source": run, "created_at_s": started.created_at_s, "model": started.model}
+            db.execute(queries.INSERT_FORK, {**key, **row})
+            db.execute(queries.COPY_INPUT, {**key, "source": run})
+            db.execute(queries.APPEND_SEGMENT, {**key, "count": len(events), "blob": segments.pack(events)})
+
+        await self._database.transact(write)
+
     async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """See `Store.append`."""
 
@@ -128,7 +147,8 @@ class SqliteStore:
             raise StoreError(f"The last of the events that end run {run!r} must be its run.finished.")
 
         def write(db: sqlite3.Connection) -> None:
-            conversation = _require_going(db, owner, run).conversation
+            going = _require_going(db, owner, run)
+            conversation = None if going.forked_from else going.conversation
             key = {"owner": owner, "run": run}
             written = db.execute(queries.SEGMENTS, key).fetchall()
             blob = segments.pack(events, after=[blob for _, blob in written], run=run)
