@@ -374,13 +374,10 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows: dict[str, str] = {}
     for name, row in re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE):
         rows[name] = rows.get(name, "") + row  # two tables may each have a setting of one name
-    tables = {"upstreams", "models", "limits", "dialects", "owners", "scrub", "mcp_servers", "egress"}
-    for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings, McpServerSettings, EgressSettings):
-        for field in msgspec.structs.fields(struct):
-            if struct is Settings and field.name in tables:
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE))
     chapters = {"upstreams", "models", "limits", "dialects", "owners", "scrub", "files", "retrieval"}
-    for struct in (Settings, UpstreamSettings, ModelRoute, LimitSettings, FileSettings, RetrievalSettings):
+    chapters |= {"mcp_servers", "egress"}
+    of_settings = (Settings, UpstreamSettings, ModelRoute, LimitSettings, McpServerSettings, EgressSettings)
+    for struct in (*of_settings, FileSettings, RetrievalSettings):
         for field in msgspec.structs.fields(struct):
             if struct is Settings and field.name in chapters:
                 assert f"[{field.name}" in docs  # a chapter of its own

@@ -8,13 +8,16 @@ if TYPE_CHECKING:
     from antiphon.agent.acting import Decision
     from antiphon.agent.agent import Agent
     from antiphon.agent.machine import Limits
+    from antiphon.agent.models import Model, Upstream, models
     from antiphon.agent.parts import file, image
+    from antiphon.agent.prices import Price
     from antiphon.agent.result import Approval, RunResult, RunStream
-    from antiphon.agent.steps import Step
+    from antiphon.agent.steps import Step, stop_after
     from antiphon.errors import RunFailed
-    from antiphon.tools.base import ToolError
+    from antiphon.tools.base import ToolError, ToolResult
     from antiphon.tools.function import FunctionTool, ToolContext, tool
     from antiphon.tools.mcp.server import MCPServer
+    from antiphon.tools.results import StopRun
 
 __version__ = "0.1.0"
 
@@ -25,14 +28,21 @@ __all__ = [
     "FunctionTool",
     "Limits",
     "MCPServer",
+    "Model",
+    "Price",
     "RunFailed",
     "RunResult",
     "RunStream",
     "Step",
+    "StopRun",
     "ToolContext",
     "ToolError",
+    "ToolResult",
+    "Upstream",
     "file",
     "image",
+    "models",
+    "stop_after",
     "tool",
 ]
 
@@ -44,14 +54,21 @@ _HOMES = {
     "FunctionTool": "tools.function",
     "Limits": "agent.machine",
     "MCPServer": "tools.mcp.server",
+    "Model": "agent.models",
+    "Price": "agent.prices",
     "RunFailed": "errors",
     "RunResult": "agent.result",
     "RunStream": "agent.result",
     "Step": "agent.steps",
+    "StopRun": "tools.results",
     "ToolContext": "tools.function",
     "ToolError": "tools.base",
+    "ToolResult": "tools.base",
+    "Upstream": "agent.models",
     "file": "agent.parts",
     "image": "agent.parts",
+    "models": "agent.models",
+    "stop_after": "agent.steps",
     "tool": "tools.function",
 }
 

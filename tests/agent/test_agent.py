@@ -16,6 +16,7 @@ from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, ima
 from antiphon.agent.models import Upstream
 from antiphon.agent.output import OutputType
 from antiphon.cassettes import Difference, Player, read
+from antiphon.clock import FakeClock
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
 from antiphon.events import (
@@ -148,8 +149,7 @@ def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> N
             opened.append(Closing(text_turn("a"), text_turn("b"), text_turn("c")))
             return opened[-1]
 
-    agent = Agent("m", base_url="http://localhost:1")
-    agent._source = Scripted("http://localhost:1", None)
+    agent = Agent(Scripted("http://localhost:1").model("m"))
 
     async def main() -> None:
         await asyncio.gather(agent.run("1"), agent.run("2"))
@@ -166,10 +166,10 @@ def test_runs_side_by_side_share_connections_and_the_last_one_closes_them() -> N
 
 def test_the_key_of_the_environment_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
-    agent = Agent("m", base_url="http://localhost:1/v1")
+    agent = Agent("m", base_url="http://localhost:1/v1", clock=FakeClock())
     with pytest.raises(RunFailed, match="localhost"):
         agent.run_sync("hi")
-    assert "sk-of-openai" not in str(vars(agent._source))
+    assert "sk-of-openai" not in str(vars(agent.models[0].upstream))
 
 
 # --- tools ---------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Unit(msgspec.Struct):
 
 
 def run(made: FunctionTool[..., Any], arguments: str) -> str:
-    return asyncio.run(made.run(arguments, CONTEXT))
+    return asyncio.run(made.run(arguments, CONTEXT)).output
 
 
 def test_the_schema_is_that_of_the_signature_with_defaults_constraints_and_words() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, Self
+
+from msgspec.structs import replace
 
 from antiphon.agent.acting import Decision, Tool
 from antiphon.agent.approvals import carried_calls
@@ -14,23 +17,28 @@ from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal
 from antiphon.agent.loop import Loop, Target
 from antiphon.agent.machine import CarriedCall, Limits, ToolCall, ToolPolicy
-from antiphon.agent.models import Given, Upstream
+from antiphon.agent.models import Model, models_of
 from antiphon.agent.output import OutputType
 from antiphon.agent.parts import Input, as_items
+from antiphon.agent.prices import Price
 from antiphon.agent.result import RunResult, RunStream, T
 from antiphon.agent.steps import BeforeStep, Steps, StopCondition
+from antiphon.agent.sync import SyncRunStream, forbid_running_loop
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
 from antiphon.providers.base import Provider
-from antiphon.tools.base import ToolError, ToolServer
+from antiphon.tools.base import ToolError, ToolResult, ToolServer
 from antiphon.tools.function import FunctionTool, ToolContext, tool
+from antiphon.tools.results import StopRun, as_result
 from antiphon.wire.hosted import HOSTED_TYPES
 from antiphon.wire.items import check_outputs, checked_item
 from antiphon.wire.responses import CreateResponse, Item, input_items, stored_request
 
 # Generous for work that ends, and an end for work that does not.
-DEFAULT_LIMITS = Limits(max_turns=32, max_tool_calls=128, max_total_tokens=1_000_000, timeout_s=1800.0)
+DEFAULT_LIMITS = Limits(
+    max_turns=32, max_tool_calls=128, max_attempts=3, max_total_tokens=1_000_000, max_repeats=8, timeout_s=1800.0
+)
 
 # What an agent says itself, or has no use for: a run is not stored, so nothing can be asked for by id.
 _NOT_SETTINGS = frozenset(
@@ -40,6 +48,9 @@ _NOT_SETTINGS |= {"previous_response_id", "conversation"}
 
 Approve = Callable[[ToolCall], Awaitable[bool | str | Decision]]
 
+# The run whose tool is running here: runs of other agents within it are counted to it.
+_OUTER: ContextVar[Steps | None] = ContextVar("outer run of an agent", default=None)
+
 
 class Agent(Generic[T]):
     """A model with instructions and tools. It holds no conversation: runs may go side by side.
@@ -48,7 +59,9 @@ class Agent(Generic[T]):
     for the next one.
 
     Args:
-        model: The upstream's name for it.
+        model: The upstream's name for it, which may begin with that of the upstream (``groq/llama-3.3-70b-versatile``);
+            or a `Model`, which agents may share; or several of these: the first one is asked, and the others in turn
+            where it fails before anything was seen of its answer.
         instructions: What it is told before everything else.
         tools: Functions, or what `antiphon.tool` made of them; and servers of tools, such as `antiphon.MCPServer`.
         output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
@@ -59,6 +72,7 @@ class Agent(Generic[T]):
         provider: A `Provider` that is open, instead of ``base_url``; the caller closes it.
         settings: Further parameters of the Responses API, such as ``temperature`` or ``max_output_tokens``.
         limits: What one run may use up.
+        prices: What tokens cost, by the upstream's name for a model; wanted by ``limits.max_cost_usd``.
         before_step: Called before each model call; may change the `Step`.
         stop_when: Asked before each model call but the first: whether to stop there.
         approve: Asked about each call of a tool that needs it: True, False, why not, or a `Decision`. Without it the
@@ -72,7 +86,7 @@ class Agent(Generic[T]):
 
     def __init__(
         self,
-        model: str,
+        model: str | Model | Sequence[str | Model],
         *,
         instructions: str | None = None,
         tools: Iterable[Callable[..., Any] | ToolServer] = (),
@@ -82,23 +96,21 @@ class Agent(Generic[T]):
         provider: Provider | None = None,
         settings: Mapping[str, Any] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        prices: Mapping[str, Price] | None = None,
         before_step: BeforeStep | None = None,
         stop_when: Iterable[StopCondition] | StopCondition = (),
         approve: Approve | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        if provider is not None and (base_url is not None or api_key is not None):
-            raise UsageError("An agent has a provider, or a base_url and an api_key; not both.")
         if wrong := _NOT_SETTINGS.intersection(settings or ()):
             raise UsageError(f"{', '.join(sorted(wrong))}: no setting of an agent. Use its own parameters, or limits.")
-        self.model = model
+        self.models = models_of(model, base_url=base_url, api_key=api_key, provider=provider)
         self.instructions = instructions
         offered = [*tools]
         self.servers = _by_label(each for each in offered if not callable(each))
         self.tools = _by_name(each for each in offered if callable(each))
-        self.limits = limits
-        self._source = Upstream(base_url, api_key) if provider is None else Given(provider)
+        self.limits = _with_prices(limits, self.models, prices or {})
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
         self._settings = dict(settings or {})
         self._before_step = before_step
@@ -111,7 +123,8 @@ class Agent(Generic[T]):
         self._request([])  # what is wrong with the settings is said here
 
     async def __aenter__(self) -> Self:
-        await self._kept.enter_async_context(self._source.provider())
+        for model in self.models:
+            await self._kept.enter_async_context(model.provider())
         for server in self.servers.values():
             self._kept.push_async_callback(server.close)
         self._keeps = True
@@ -120,6 +133,11 @@ class Agent(Generic[T]):
     async def __aexit__(self, *error: object) -> None:
         self._keeps = False
         await self._kept.aclose()
+
+    @property
+    def model(self) -> str:
+        """The name of the model that is asked first."""
+        return self.models[0].name
 
     async def run(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> RunResult[T]:
         """Let the model answer, calling tools as it likes.
@@ -158,11 +176,17 @@ class Agent(Generic[T]):
         Raises:
             UsageError: an event loop is running here; await `run` instead.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self.run(said, history=history, deps=deps))
-        raise UsageError("run_sync was called where an event loop is running. Await agent.run(...) there.")
+        forbid_running_loop("run")
+        return asyncio.run(self.run(said, history=history, deps=deps))
+
+    def stream_sync(self, said: Input, *, history: Sequence[Item] = (), deps: Any = None) -> SyncRunStream[T]:
+        """`stream`, for code that is not async, in any thread.
+
+        Raises:
+            UsageError: an event loop is running here; use `stream` instead.
+            InvalidRequest: an item of the input is wrong.
+        """
+        return SyncRunStream(self.stream(said, history=history, deps=deps))
 
     def as_tool(self, name: str, description: str) -> FunctionTool[..., Awaitable[T]]:
         """The agent as a tool of another one: it is told a task, and gives its answer. It shares the run's ``deps``."""
@@ -193,10 +217,27 @@ class Agent(Generic[T]):
         said_so_far = [*past, *items]
 
         def result() -> RunResult[T] | None:
-            return RunResult(journal.events, said_so_far, self._output) if journal.has_ended else None
+            if not journal.has_ended:
+                return None
+            return RunResult(
+                journal.events, said_so_far, self._output, self.limits.prices, steps.answer, tuple(steps.sub_runs)
+            )
 
         carried = carried_calls(past, items)
-        return RunStream(self._events(request, said_so_far, journal, steps, deps, carried), result), steps
+
+        async def events(live: bool) -> AsyncGenerator[list[RunEvent], None]:
+            outer = _OUTER.get()
+            # What is streamed is shown before it was checked, and so it is not asked for again.
+            asked = replace(request, stream=True) if live else request
+            try:
+                async with aclosing(self._events(asked, said_so_far, journal, steps, carried)) as batches:
+                    async for batch in batches:
+                        yield batch
+            finally:
+                if outer is not None and (ended := result()) is not None:
+                    outer.sub_runs.append(ended)
+
+        return RunStream(events, result, wants_json=self._output is not None), steps
 
     async def _events(
         self,
@@ -204,21 +245,21 @@ class Agent(Generic[T]):
         items: list[Item],
         journal: Journal,
         steps: Steps,
-        deps: Any,
         carried: Sequence[CarriedCall],
     ) -> AsyncGenerator[list[RunEvent], None]:
         run = journal.started.run
-        async with self._source.provider() as provider:
+        async with AsyncExitStack() as stack:
+            targets = [Target(await stack.enter_async_context(each.provider()), each.name) for each in self.models]
             loop = Loop(
                 run=run,
                 request=request,
                 items=items,
-                targets=[Target(provider, self.model)],
+                targets=targets,
                 journal=journal,
                 clock=self._clock,
                 ids=self._ids,
-                limits=self.limits,
-                tools={name: _runnable(each, run, deps) for name, each in self.tools.items()},
+                limits=replace(self.limits, max_attempts=max(self.limits.max_attempts, len(targets))),
+                tools={name: _runnable(each, run, steps) for name, each in self.tools.items()},
                 client_tools=(),
                 before_turn=steps.prepare,
                 decide=None if self._approve is None else partial(self._decide, steps),
@@ -277,13 +318,32 @@ def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[...,
     return named
 
 
-def _runnable(made: FunctionTool[..., Any], run: str, deps: Any) -> Tool:
+def _with_prices(limits: Limits, models: Iterable[Model], prices: Mapping[str, Price]) -> Limits:
+    """The limits with all prices that are known.
+
+    Raises:
+        UsageError: a cost is limited, and what a model costs is not known.
+    """
+    own = {model.name: model.price for model in models if model.price is not None}
+    limits = replace(limits, prices={**limits.prices, **own, **prices})
+    for model in models:
+        if limits.max_cost_usd is not None and model.name not in limits.prices:
+            raise UsageError(f"max_cost_usd needs the price of {model.name!r}. Give it: Agent(prices={{...}}).")
+    return limits
+
+
+def _runnable(made: FunctionTool[..., Any], run: str, steps: Steps) -> Tool:
     policy = ToolPolicy(needs_approval=made.needs_approval, idempotent=made.idempotent, read_only=made.read_only)
-    return Tool(partial(_run_tool, made, run, deps), policy)
+    return Tool(partial(_run_tool, made, run, steps), policy)
 
 
-async def _run_tool(made: FunctionTool[..., Any], run: str, deps: Any, call: ToolCall) -> str:
+async def _run_tool(made: FunctionTool[..., Any], run: str, steps: Steps, call: ToolCall) -> ToolResult:
     context = ToolContext(
-        run=run, call_id=call.call_id, name=call.name, idempotency_key=call.idempotency_key, deps=deps
+        run=run, call_id=call.call_id, name=call.name, idempotency_key=call.idempotency_key, deps=steps.deps
     )
-    return await made.run(call.arguments, context)
+    _OUTER.set(steps)  # here only: a tool is a task of its own
+    value = await made.call(call.arguments, context)
+    result = as_result(value)
+    if isinstance(value, StopRun):
+        steps.answer = result.output
+    return result

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from dataclasses import field as member
 from functools import cached_property
+from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from antiphon.agent.output import OutputType
+from antiphon.agent.partial import NOTHING, PartialJson
+from antiphon.agent.prices import Price
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import (
     ErrorInfo,
@@ -18,8 +21,10 @@ from antiphon.events import (
     RunFinished,
     RunStarted,
     RunStatus,
+    TextDelta,
     TurnFailed,
     TurnFinished,
+    TurnStarted,
     Usage,
 )
 from antiphon.rendering.items import output_items, public
@@ -68,12 +73,16 @@ class RunResult(Generic[T]):
     """A run that is over; ``events`` is its whole journal, and everything else is read from that.
 
     ``status`` is ``completed``; ``incomplete``, with the limit that was reached as ``reason``; ``failed``, with
-    ``error``; or ``cancelled``.
+    ``error``; or ``cancelled``. ``answer`` is what a tool ended the run with, ``sub_runs`` are results of agents that
+    its tools ran.
     """
 
     events: Sequence[RunEvent] = member(repr=False)
     input_items: Sequence[Item] = member(repr=False)
     output_type: OutputType | None = member(default=None, repr=False)
+    prices: Mapping[str, Price] = member(default_factory=dict, repr=False)
+    answer: str | None = member(default=None, repr=False)
+    sub_runs: Sequence[RunResult[Any]] = member(default=(), repr=False)
 
     @property
     def run(self) -> str:
@@ -104,8 +113,8 @@ class RunResult(Generic[T]):
 
     @cached_property
     def text(self) -> str:
-        """The model's last words: its text after the last call, without refusals."""
-        return self._last_words("text")
+        """The model's last words: its text after the last call, without refusals; or what a tool ended the run with."""
+        return self._last_words("text") if self.answer is None else self.answer
 
     @cached_property
     def refusal(self) -> str:
@@ -163,11 +172,33 @@ class RunResult(Generic[T]):
     @cached_property
     def usage(self) -> Usage:
         """The tokens of all model calls together, as their upstreams counted them."""
-        total = Usage()
+        return sum((usage for _, usage in self._usages()), Usage())
+
+    @cached_property
+    def usage_by_model(self) -> dict[str, Usage]:
+        """The tokens of each model, by the upstream's name for it, those of sub-agents among them."""
+        totals: dict[str, Usage] = {}
+        for model, usage in chain(self._usages(), *(run.usage_by_model.items() for run in self.sub_runs)):
+            totals[model] = totals.get(model, Usage()) + usage
+        return totals
+
+    @cached_property
+    def cost_usd(self) -> float | None:
+        """What all of it cost, sub-agents included, by the agents' prices; None if a model has none."""
+        costs = [run.cost_usd for run in self.sub_runs]
+        for model, usage in self._usages():
+            price = self.prices.get(model)
+            costs.append(None if price is None else price.cost_usd(usage))
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    def _usages(self) -> Iterator[tuple[str, Usage]]:
+        model = ""
         for event in self.events:
-            if isinstance(event, TurnFinished | TurnFailed) and event.usage is not None:
-                total += event.usage
-        return total
+            if isinstance(event, TurnStarted):
+                model = event.model
+            elif isinstance(event, TurnFinished | TurnFailed) and event.usage is not None:
+                yield model, event.usage
 
     @property
     def _finished(self) -> RunFinished:
@@ -198,9 +229,17 @@ class RunStream(Generic[T]):
     A run that is left is cancelled, and its `result` is there all the same.
     """
 
-    def __init__(self, events: AsyncGenerator[list[RunEvent], None], result: Callable[[], RunResult[T] | None]) -> None:
-        self._batches = events
+    def __init__(
+        self,
+        start: Callable[[bool], AsyncGenerator[list[RunEvent], None]],
+        result: Callable[[], RunResult[T] | None],
+        *,
+        wants_json: bool = False,
+    ) -> None:
+        self._start = start
         self._result = result
+        self._wants_json = wants_json
+        self._batches: AsyncGenerator[list[RunEvent], None] | None = None
 
     async def __aenter__(self) -> RunStream[T]:
         return self
@@ -210,7 +249,32 @@ class RunStream(Generic[T]):
     ) -> None:
         await self.close()
 
-    async def __aiter__(self) -> AsyncGenerator[RunEvent, None]:
+    def __aiter__(self) -> AsyncGenerator[RunEvent, None]:
+        return self._events(live=False)
+
+    async def partial(self) -> AsyncGenerator[Any, None]:
+        """The answer as it grows, as JSON: each time there is more of it; iterate this instead of the stream.
+
+        An answer with a type is shown before it was checked then, and not asked for again: `result` says whether it
+        fits. Of an answer in plain text it is the text.
+        """
+        partial, text, last = PartialJson(), "", NOTHING
+        async with aclosing(self._events(live=True)) as events:
+            async for event in events:
+                if isinstance(event, TurnStarted):
+                    partial, text, last = PartialJson(), "", NOTHING
+                elif isinstance(event, TextDelta):
+                    text += event.text
+                    partial.feed(event.text)
+                    value = partial.value if self._wants_json else text
+                    if value is not NOTHING and value != last:
+                        last = value
+                        yield value
+
+    async def _events(self, *, live: bool) -> AsyncGenerator[RunEvent, None]:
+        if self._batches is not None:
+            raise UsageError("A stream is iterated once.")
+        self._batches = self._start(live)
         async with aclosing(self._batches) as batches:
             async for batch in batches:
                 for event in batch:
@@ -218,6 +282,8 @@ class RunStream(Generic[T]):
 
     async def close(self) -> None:
         """Cancel the run, unless it is over."""
+        if self._batches is None:
+            self._batches = self._start(False)  # a run that nobody looked at is over all the same
         await self._batches.aclose()
 
     @property

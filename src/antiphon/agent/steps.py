@@ -37,8 +37,30 @@ BeforeStep = Callable[[Step], Awaitable[None] | None]
 StopCondition = Callable[[Step], bool]
 
 
+def stop_after(
+    *, turns: int | None = None, call: str | None = None, calls: int | None = None, tokens: int | None = None
+) -> StopCondition:
+    """A condition for ``stop_when``: so many model calls, a call of this tool, so many calls or tokens; any of them.
+
+    What was called is answered before the run stops.
+    """
+
+    def is_reached(step: Step) -> bool:
+        return (
+            (turns is not None and step.turn >= turns)
+            or (call is not None and call in step.called)
+            or (calls is not None and len(step.called) >= calls)
+            or (tokens is not None and step.usage.total_tokens >= tokens)
+        )
+
+    return is_reached
+
+
 class Steps:
-    """Applies an agent's ``before_step`` and ``stop_when`` to the calls of one run; ``error`` is what they raised."""
+    """Applies an agent's ``before_step`` and ``stop_when`` to the calls of one run; ``error`` is what they raised.
+
+    ``answer`` is what a tool ended the run with; ``sub_runs`` are the runs that its tools made.
+    """
 
     def __init__(
         self,
@@ -51,13 +73,17 @@ class Steps:
         self._events = events
         self._before_step = before_step
         self._stop_when = stop_when
-        self._deps = deps
+        self.deps = deps
         self.error: Exception | None = None
+        self.answer: str | None = None
+        self.sub_runs: list[Any] = []
 
     async def prepare(self, call: ModelCall) -> ModelCall | None:
         """The call as it is to be made, or None if the run shall stop before it."""
         step = self._step(call)
         before = (step.model, step.instructions, [*step.items], [*step.tools], step.tool_choice)
+        if self.answer is not None:
+            return None
         try:
             if call.turn and any(stop(step) for stop in self._stop_when):
                 return None
@@ -82,7 +108,7 @@ class Steps:
             turn=call.turn,
             called=[event.name for event in self._events if isinstance(event, ToolCallStarted)],
             usage=sum((usage for usage in usages if usage is not None), Usage()),
-            deps=self._deps,
+            deps=self.deps,
         )
 
 

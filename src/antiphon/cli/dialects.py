@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from antiphon.cli.common import EXIT_NOT_STARTED, explained
 
 
 @click.command()
-@click.option("--upstream", metavar="URL", default="", help="Show what applies there.")
+@click.option("--upstream", metavar="URL|NAME", default="", help="Show what applies there.")
 @click.option("--model", metavar="NAME", default="", help="Show what applies to it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each entry, or what they amount to.")
 @click.option("--config", metavar="FILE", help="The configuration.  [default: antiphon.toml, if there is one]")
@@ -23,8 +24,11 @@ def dialects(upstream: str, model: str, as_json: bool, config: str | None) -> No
     from rich.console import Console
 
     from antiphon.config import dialect_view, load_dialects
+    from antiphon.config.presets import presets
 
     with explained(EXIT_NOT_STARTED):
+        if preset := presets().get(upstream):
+            upstream = preset.url(os.environ)
         entries = load_dialects(Path(config) if config else None)
     is_asked = bool(upstream or model)
     if as_json and is_asked:

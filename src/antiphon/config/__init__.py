@@ -1,6 +1,6 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
-from antiphon.config.loading import hash_key, load_dialects, load_settings
+from antiphon.config.loading import DEFAULT_UPSTREAM, hash_key, load_dialects, load_settings
 from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
@@ -19,6 +19,7 @@ from antiphon.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_UPSTREAM",
     "EgressSettings",
     "FileSettings",
     "LimitSettings",

@@ -35,6 +35,8 @@ def explanation(entries: Sequence[Entry], *, base_url: str, model: str) -> Itera
     if not decided:
         yield Text(f"Nothing is known to be different about {place}.")
         return
+    can = msgspec.structs.asdict(choose(entries, base_url=base_url, model=model).capabilities)
+    told = ", ".join(f"{name} {_shown(value)}" for name, value in can.items())
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("field", no_wrap=True)
     table.add_column("value", overflow="fold")
@@ -43,6 +45,7 @@ def explanation(entries: Sequence[Entry], *, base_url: str, model: str) -> Itera
         table.add_row(Text(field), Text(_shown(value)), Text(name))
     yield Text(f"{place}:\n", style="bold")
     yield table
+    yield Text(f"\nWhat it can: {told}.")
 
 
 def entry_object(entry: Entry) -> dict[str, Any]:
@@ -52,9 +55,10 @@ def entry_object(entry: Entry) -> dict[str, Any]:
 
 
 def dialect_object(entries: Sequence[Entry], *, base_url: str, model: str) -> dict[str, Any]:
-    """The dialect of a model at an upstream as a JSON object: ``answers``, ``requests`` and ``entries``."""
+    """The dialect of a model at an upstream as a JSON object: its two kinds of rules, its entries, what it can."""
     dialect = choose(entries, base_url=base_url, model=model)
     built: dict[str, Any] = msgspec.to_builtins(dialect, order="deterministic")
+    built["capabilities"] = msgspec.to_builtins(dialect.capabilities)
     return built
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from fnmatch import translate
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -20,7 +20,26 @@ from msgspec.structs import replace
 from antiphon.dialects.answers import AnswerRules
 from antiphon.dialects.requests import ChatRules
 
-__all__ = ["OPENAI", "AnswerRules", "ChatRules", "Dialect", "Entry", "Match", "choose", "matching"]
+__all__ = ["OPENAI", "AnswerRules", "Capabilities", "ChatRules", "Dialect", "Entry", "Match", "choose", "matching"]
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a model at an upstream can: what entries say, and of what none says anything, what most can.
+
+    ``answer_format`` is the most that an answer can be held to; ``forced_tools`` which calls can be forced: of any tool
+    by its name (``all``), of some tool (``modes``) or none (``auto``). ``reasoning_effort`` says that it can be asked
+    for, ``reasoning_echo`` that the model wants its own thoughts back.
+    """
+
+    images: bool
+    files: bool
+    answer_format: Literal["json_schema", "json_object", "text"]
+    strict_tools: bool
+    forced_tools: Literal["all", "modes", "auto"]
+    parallel_tools: bool
+    sampling: bool
+    reasoning_effort: bool
+    reasoning_echo: bool
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -32,6 +51,22 @@ class Dialect(Struct, frozen=True, kw_only=True):
     answers: AnswerRules = AnswerRules()
     requests: ChatRules = ChatRules()
     entries: tuple[str, ...] = ()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the upstream and the model can, as far as it is known."""
+        rules = self.requests
+        return Capabilities(
+            images=rules.images,
+            files=rules.files,
+            answer_format=rules.response_format,
+            strict_tools=rules.strict_tools,
+            forced_tools=rules.tool_choices,
+            parallel_tools="parallel_tool_calls" in rules.parameters,
+            sampling="temperature" in rules.parameters,
+            reasoning_effort="reasoning_effort" in rules.parameters,
+            reasoning_echo=rules.echo_reasoning != "forbid" or rules.echo_details,
+        )
 
     @property
     def needs_repair(self) -> bool:

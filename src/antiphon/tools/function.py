@@ -13,9 +13,10 @@ from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_origin
 import msgspec
 
 from antiphon.errors import UsageError
-from antiphon.tools.base import ToolError
+from antiphon.tools.base import ToolError, ToolResult
 from antiphon.tools.docstrings import parse_docstring
-from antiphon.tools.schemas import BadSchema, convert, json_schema, to_text, validator
+from antiphon.tools.results import as_result
+from antiphon.tools.schemas import BadSchema, convert, json_schema, validator
 
 DEFAULT_TIMEOUT_S = 300.0
 
@@ -96,8 +97,16 @@ class FunctionTool(Generic[P, R]):
             "strict": False,  # what does not fit is told to the model by us
         }
 
-    async def run(self, arguments: str, context: ToolContext[Any]) -> str:
-        """Run a call; what the model is told. A function that is not async runs in a thread of its own.
+    async def run(self, arguments: str, context: ToolContext[Any]) -> ToolResult:
+        """Run a call; what the model is told of what `call` gives.
+
+        Raises:
+            ToolError: as `call`.
+        """
+        return as_result(await self.call(arguments, context))
+
+    async def call(self, arguments: str, context: ToolContext[Any]) -> Any:
+        """What the function gives. One that is not async runs in a thread of its own.
 
         After ``timeout_s`` an async function is cancelled; a thread cannot be, and is left behind.
 
@@ -124,7 +133,7 @@ class FunctionTool(Generic[P, R]):
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the run is given up
             raise ToolError(f"{self.name} was cancelled by something that it waited for.") from None
-        return to_text(value)
+        return value
 
     def _values(self, arguments: str) -> dict[str, Any]:
         """The arguments by parameter, those left out not among them."""
