@@ -1,4 +1,4 @@
-"""For tests of what is built on Antiphon: a provider that follows a script."""
+"""For tests of what is built on Antiphon: a scripted provider, and a server that answers from a cassette."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from antiphon.events import (
     Usage,
 )
 from antiphon.providers.base import ModelCall
+from antiphon.server.answering import respond, said
 from antiphon.transport import HttpResponse
+
+__all__ = ["Script", "ScriptedProvider", "respond", "said", "text_turn", "tool_turn"]
 
 Script = Sequence[Sequence[ModelEvent]]
 

@@ -178,9 +178,8 @@ class StoreContract(OpensStore):
         assert [item["content"] for item in context] == ["root asks", "root answers", "r asks"]
         with pytest.raises(NotFound):
             await store.context("bob", "r")
-        await store.finish("ada", "r", [finished()], finished(), output_items=[])
-        with pytest.raises(Conflict):
-            await store.context("ada", "r")
+        await store.finish("ada", "r", [finished()], finished(), output_items=[message("r answers")])
+        assert await store.context("ada", "r") == context
 
     @scenario
     async def test_what_a_failed_turn_said_before_it_was_asked_again_is_no_history(self, store: Store) -> None:

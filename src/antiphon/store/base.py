@@ -167,11 +167,10 @@ class Store(Protocol):
         ...
 
     async def context(self, owner: str, run: str) -> list[Item]:
-        """What the model saw first of a run that has not ended: what came before it (see `history`), and its own input.
+        """What the model saw first of a run: what came before it (see `history`), and its own input.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
-            Conflict: the run has ended.
         """
         ...
 
