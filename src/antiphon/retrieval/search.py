@@ -81,7 +81,7 @@ class _Question(NamedTuple):
     queries: list[str]
     wanted: Filter | None
     ranking: RankingOptions
-    count: int
+    max_num_results: int
 
 
 class _Found(NamedTuple):
@@ -199,12 +199,12 @@ def _hits(asked: _Question, sources: Sequence[Source], ways: list[set[Way]], vec
         for source, way in zip(sources, ways, strict=True)
     ]
     ranked = fused([_lists(query_no, found) for query_no in range(len(asked.queries))], asked.ranking)
-    return _looked_up(ranked[: asked.count + _SPARE], sources)[: asked.count]
+    return _looked_up(ranked[: asked.max_num_results + _SPARE], sources)[: asked.max_num_results]
 
 
 def _look(index: Index, asked: _Question, ways: set[Way], vectors: Embedded | None) -> list[_Found]:
     """What one source finds for each query, by each way."""
-    depth = max(_LEAST_DEPTH, 4 * asked.count)
+    depth = max(_LEAST_DEPTH, 4 * asked.max_num_results)
     found = []
     for n, query in enumerate(asked.queries):
         text = index.by_words(query, count=depth, wanted=asked.wanted) if "text" in ways else None
