@@ -67,12 +67,14 @@ class Antiphon:
 
     def build(self, collection: Path) -> None:
         """Index the collection, file by file."""
-        vectors, texts = np.load(collection / "vectors.npy", mmap_mode="r"), data.load(collection, "texts")
+        texts = data.load(collection, "texts")
         for start in range(0, len(texts), CHUNKS_PER_FILE):
             rows = range(start, min(start + CHUNKS_PER_FILE, len(texts)))
             cut = [Chunk(text=texts[n], start=n - start, end=n - start + 1) for n in rows]
             attributes = {"percent": start // CHUNKS_PER_FILE % 100}
-            self._index.add(f"{start}", cut, Embedded("bench", vectors[rows.start : rows.stop]), attributes)
+            self._index.add(
+                f"{start}", cut, Embedded("bench", data.rows(collection, rows.start, rows.stop)), attributes
+            )
         self._index.flush()
 
     def add(self, row: int, text: str, vector: np.ndarray) -> None:
