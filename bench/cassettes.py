@@ -10,9 +10,9 @@ order, as streamed chat completions of 20 chunks. Ratios are to be read, not the
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
+import selectors
 import socket
 import statistics
 import subprocess
@@ -154,28 +154,63 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-async def ask(port: int, numbers: list[int], firsts: list[float]) -> None:
-    """One connection, kept alive: each answer is read to the end of its chunked body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for number in numbers:
-        body = request_body(number)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
-        sent = time.perf_counter()
-        writer.write(f"{head}authorization: Bearer x\r\ncontent-type: application/json\r\n\r\n".encode() + body)
-        status = await reader.readline()
-        assert b" 200 " in status, status
-        await reader.readuntil(b"\r\n\r\n")
-        firsts.append(time.perf_counter() - sent)
-        await reader.readuntil(b"\r\n0\r\n\r\n")  # the last chunk; cheap, or the client would be what is measured
-    writer.close()
+class Connection:
+    """One connection, kept alive: each answer is read to the end of its chunked body before the next is asked for.
+
+    Plain sockets, and requests made before: a client that is slower than a server measures itself.
+    """
+
+    def __init__(self, port: int, requests: list[bytes]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._requests = iter(requests)
+        self._sent_s: float | None = 0.0
+        self._tail = b""
+
+    def ask(self) -> bool:
+        """Send the next request; False where there is none."""
+        request = next(self._requests, None)
+        if request is None:
+            return False
+        self._tail, self._sent_s = b"", time.perf_counter()
+        self.socket.sendall(request)
+        return True
+
+    def hear(self, firsts: list[float]) -> bool:
+        """Take what came; True where the answer is complete."""
+        data = self.socket.recv(1 << 18)
+        if self._sent_s is not None:
+            firsts.append(time.perf_counter() - self._sent_s)
+            self._sent_s = None
+            assert b" 200 " in data[:20], data
+        assert data, "the server hung up"
+        self._tail = (self._tail + data)[-8:]
+        return self._tail.endswith(b"\r\n0\r\n\r\n")
 
 
-async def load(port: int) -> tuple[float, list[float]]:
+def request_of(number: int) -> bytes:
+    """The request of that number, as it goes over the wire."""
+    body = request_body(number)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}authorization: Bearer x\r\ncontent-type: application/json\r\n\r\n".encode() + body
+
+
+def load(port: int) -> tuple[float, list[float]]:
     """All requests over a few connections: seconds, and those to each first byte."""
     firsts: list[float] = []
+    selector = selectors.DefaultSelector()
+    for start in range(CONNECTIONS):
+        connection = Connection(port, [request_of(number) for number in range(start, SERVED, CONNECTIONS)])
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
     started = time.perf_counter()
-    parts = [list(range(start, SERVED, CONNECTIONS)) for start in range(CONNECTIONS)]
-    await asyncio.gather(*[ask(port, part, firsts) for part in parts])
+    asking = [key.data for key in selector.get_map().values() if key.data.ask()]
+    left = len(asking)
+    while left:
+        for key, _ in selector.select():
+            if key.data.hear(firsts) and not key.data.ask():
+                selector.unregister(key.fd)
+                key.data.socket.close()
+                left -= 1
     return time.perf_counter() - started, firsts
 
 
@@ -190,7 +225,7 @@ def served(command: list[str], port: int) -> dict[str, float]:
             except OSError:
                 time.sleep(0.1)
         before = cpu_s(server.pid)
-        seconds, firsts = asyncio.run(load(port))
+        seconds, firsts = load(port)
         used = cpu_s(server.pid) - before
     finally:
         server.terminate()

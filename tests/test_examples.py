@@ -16,6 +16,61 @@ PRINTED = {
         "completed",
     ],
     "agent_output": ["Person(name='Ada Lovelace', age=36)", "asked 2 times"],
+    "agent_partial": [
+        "{'title': 'Porr'}",
+        "{'title': 'Porridge', 'steps': ['Soak the']}",
+        "{'title': 'Porridge', 'steps': ['Soak the oats.', 'Cook']}",
+        "{'title': 'Porridge', 'steps': ['Soak the oats.', 'Cook.']}",
+        "Recipe(title='Porridge', steps=['Soak the oats.', 'Cook.'])",
+    ],
+    "agent_sub_agents": [
+        "Firenze lies on the Arno.",
+        "{'big': 23, 'small': 11, 'other': 11}",
+        "0.000284 dollars",
+    ],
+    "agent_hooks": [
+        "turn 0: big may call ['look_up']",
+        "turn 1: big may call ['look_up']",
+        "She works here. ['big', 'small']",
+        "refused: A password was in the input.",
+    ],
+    "agent_limits": [
+        "incomplete max_turns after 3 calls",
+        "incomplete max_repeats after 4 calls",
+        "completed stopped after 2 calls",
+        "42",
+    ],
+    "agent_cancel": [
+        "cancelled",
+        "function_call ",
+        "function_call_output This call has no result: the run was ended before there was one.",
+        "Very well, I let it be.",
+    ],
+    "agent_fallback": [
+        "Here I am. ['one', 'two']",
+        "Back again. after 20 s or a little more",
+    ],
+    "agent_images": [
+        "Both are grey.",
+        "message ['input_text', 'input_image']",
+        "function_call []",
+        "function_call_output ['input_text', 'input_image']",
+    ],
+    "agent_sync": [
+        "Once upon a time.",
+        "3 tokens",
+        "['answer 0', 'answer 1', 'answer 2']",
+    ],
+    "agent_context": [
+        "Noted, Ada. {'colour': 'green'}",
+        "You speak with Ada.",
+        "['key', 'value']",
+    ],
+    "agent_approval_later": [
+        "completed [('pay', '{\"amount\": 1000}')]",
+        "It was 10 in the end.",
+        "paid 10",
+    ],
     "agent_approval": ["You may have one. {'lamp': 2}", "Here you are. {'lamp': 1}"],
 }
 

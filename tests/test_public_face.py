@@ -11,8 +11,8 @@ import antiphon
 def test_the_public_names_are_these() -> None:
     assert antiphon.__all__ == [
         *("Agent", "Approval", "Decision", "FunctionTool", "Limits", "MCPServer", "Model", "Price", "RunFailed"),
-        *("RunResult", "RunStream", "Step", "StopRun", "ToolContext", "ToolError", "ToolResult", "Upstream", "file"),
-        *("image", "models", "stop_after", "tool"),
+        *("RunResult", "RunStream", "Step", "StopRun", "ToolContext", "ToolError", "ToolResult", "Upstream"),
+        *("VectorStore", "file", "image", "models", "stop_after", "tool"),
     ]
     assert all(getattr(antiphon, name).__name__ == name for name in antiphon.__all__)
     assert set(antiphon.__all__) <= set(dir(antiphon))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from antiphon.agent.prices import Price
     from antiphon.agent.result import Approval, RunResult, RunStream
     from antiphon.agent.steps import Step, stop_after
+    from antiphon.agent.vector_store import VectorStore
     from antiphon.errors import RunFailed
     from antiphon.tools.base import ToolError, ToolResult
     from antiphon.tools.function import FunctionTool, ToolContext, tool
@@ -39,6 +40,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "Upstream",
+    "VectorStore",
     "file",
     "image",
     "models",
@@ -65,6 +67,7 @@ _HOMES = {
     "ToolError": "tools.base",
     "ToolResult": "tools.base",
     "Upstream": "agent.models",
+    "VectorStore": "agent.vector_store",
     "file": "agent.parts",
     "image": "agent.parts",
     "models": "agent.models",

@@ -6,7 +6,7 @@ player of cassettes are all transports, so a run cannot tell which of them it ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -109,6 +109,36 @@ class SocketTransport(Transport, Protocol):
             TransportError: no answer came back.
             RequestRejected: the answer was no; ``status`` says which.
             CassetteError: a player has no recorded answer.
+        """
+        ...
+
+
+class PromptResponse(HttpResponse, Protocol):
+    """A response that is known before its head has come."""
+
+    @property
+    def whole(self) -> Sequence[bytes] | None:
+        """The pieces of the body, where there is nothing to wait for and nothing that fails; else None."""
+        ...
+
+    def begun(self) -> Awaitable[HttpResponse]:
+        """Itself, as soon as its head came.
+
+        Raises:
+            TransportError: no response comes.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptTransport(Transport, Protocol):
+    """A transport that asks nobody: whoever has a request knows the answer at once."""
+
+    def take(self, request: HttpRequest) -> PromptResponse:
+        """The answer to a request.
+
+        Raises:
+            CassetteError: there is none.
         """
         ...
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
 from antiphon.agent.models import Upstream
 from antiphon.agent.output import OutputType
-from antiphon.cassettes import Difference, Interaction, Player, read
+from antiphon.cassettes import Difference, Player, read
 from antiphon.clock import FakeClock
 from antiphon.dialects import OPENAI
 from antiphon.errors import InvalidRequest, UsageError
@@ -575,7 +575,7 @@ def recorded(name: str, model: str, instructions: str, question: str, *tools: An
     """The answer of an agent over a recording, and how its requests differ from the recorded ones."""
     found: list[set[str]] = []
 
-    def note(_: Interaction, differences: Sequence[Difference]) -> None:
+    def note(_: int, differences: Sequence[Difference]) -> None:
         found.append({str(each) for each in differences})
 
     player = Player(read(RECORDINGS / name), match="order", on_difference=note, name=name)

@@ -174,7 +174,7 @@ def test_a_streamed_answer_is_not_asked_again_but_disclosed() -> None:
 def test_a_code_fence_is_taken_off(fence: str) -> None:
     events = ask(ScriptedProvider(text_turn(*fence.format('{"n": 1}'))), **formatted())
     assert text(events) == '{"n": 1}'
-    assert told(events) == ["the fence was taken off"]
+    assert told(events) == ["mended its fence, commas or brackets"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.agent.partial import NOTHING, PartialJson, mended
@@ -58,6 +58,7 @@ def test_the_whole_text_is_the_whole_value_however_it_was_cut(value: Any, ascii_
     assert read(*(text[start:end] for start, end in itertools.pairwise(edges))) == value
 
 
+@settings(deadline=None)
 @given(objects)
 def test_what_was_certain_stays_and_only_grows(value: dict[str, Any]) -> None:
     text, partial = json.dumps(value), PartialJson()

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.agent.loop import Target
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Difference, Interaction, Player, read
+from antiphon.cassettes import Difference, Player, read
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.providers.chat import ChatProvider
 from antiphon.rendering.responses import ResponsesRenderer
@@ -38,7 +38,7 @@ def play(recording: str, question: str, instructions: str, tools: list[Any], out
     """Have the conversation, answering the calls of each response with ``outputs`` by tool name."""
     differences: list[set[str]] = []
 
-    def note(interaction: Interaction, found: Iterable[Difference]) -> None:
+    def note(_: int, found: Iterable[Difference]) -> None:
         differences.append({str(each) for each in found})
 
     player = Player(read(RECORDINGS / recording), match="order", on_difference=note, name=recording)

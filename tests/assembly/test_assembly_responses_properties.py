@@ -84,7 +84,7 @@ def chosen(parts: list[tuple[str, list[str], str]]) -> tuple[list[Any], dict[str
     return events, held
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(spoken, st.booleans(), st.lists(st.integers(0, 10_000), max_size=8))
 def test_what_we_render_is_read_as_it_was_said(
     parts: list[tuple[str, list[str], str]], raw: bool, places: list[int]
@@ -158,7 +158,7 @@ wild = st.fixed_dictionaries(
 tame = st.sampled_from([*told("a", "b"), *called("{", "}", index=1), delta("reasoning_text", "t", 2), end()])
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(wild | tame, max_size=12), st.lists(st.integers(0, 10_000), max_size=8))
 def test_no_stream_raises_anything_and_the_cuts_of_its_bytes_change_nothing(
     made: list[dict[str, Any]], places: list[int]

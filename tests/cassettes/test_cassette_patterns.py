@@ -14,9 +14,10 @@ from cassette_fakes import CHAT, CORPUS, need
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, Scrubber, ToolCall, read
+from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, Scrubber, ToolCall, read, secrets
 from antiphon.cassettes.format import Frame, SocketSession, decode_interaction, encode_interaction
-from antiphon.cassettes.patterns import NAMES, Secrets
+from antiphon.cassettes.patterns import NAMES
+from antiphon.cassettes.secrets import Secrets
 from antiphon.cassettes.writing import Writer
 from antiphon.errors import UsageError
 
@@ -277,6 +278,11 @@ def test_two_texts_of_one_stream_are_not_taken_together() -> None:
         "the basic idea is simple",
         "pip install scikit-learn, then risk-based-testing-of-things-2024-01",
         "4111 1111 1111 1112",
+        "[ 278 0 0 0 0 0 0 0 0 0 0 0 0 0 278 0 0 0 0 0 0 0 ]",
+        "the run took 123456789012 steps, 210987654321 tokens and 503561449716 bytes",
+        '{"created":176368000000,"account":"ada","n":123456789012}',
+        '{"password":"","url":"https://example.com","x":"y"}',
+        r'{"arguments":"{\"password\":\"\",\"url\":\"x\"}"}',
         "https://api.example.com/v1/projects/x",
         "[scrubbed:openai_key] [scrubbed:email:1a2b]",
     ],
@@ -294,6 +300,11 @@ def test_what_is_no_secret_stays(text: str) -> None:
         ("grant=1&refresh_token=abc&x=1", "grant=1&refresh_token=[scrubbed:field]&x=1"),
         ('{"card":4111111111111111}', '{"card":"[scrubbed:card]"}'),
         (r'{"a":"line\nada@engine.example"}', r'{"a":"line\n[scrubbed:email:23ed]"}'),
+        ('{"accountId": "123456789012"}', '{"accountId": "[scrubbed:aws_account:388d]"}'),
+        ("AWS_ACCOUNT_ID=123456789012", "AWS_ACCOUNT_ID=[scrubbed:aws_account:388d]"),
+        ("in account 123456789012, say", "in account [scrubbed:aws_account:388d], say"),
+        ('{"account_id":123456789012,"n":1}', '{"account_id":"[scrubbed:aws_account:388d]","n":1}'),
+        ('{"a":"my card: 4111111111111111, ok"}', '{"a":"my card: [scrubbed:card], ok"}'),
         ("OPENAI_API_KEY=whatever it is", "OPENAI_API_KEY=[scrubbed:env_secret] it is"),
     ],
 )
@@ -351,3 +362,26 @@ def test_recordings_of_the_corpus_stay_readable(tmp_path: Path) -> None:
         for interaction in read(path):
             scrubbed = scrub(interaction)
             assert scrub(scrubbed) == scrubbed
+
+
+PIECES = st.sampled_from(
+    [
+        *SECRETS.values(),
+        *(f'{{"password":"{each}"}}' for each in ("hunter2", "")),
+        "data",
+        "id",
+        "sk-",
+        "a b",
+        "\\",
+        "\n",
+    ]
+)
+
+
+@given(st.lists(PIECES, min_size=1, max_size=6), st.integers(1, 40), st.sampled_from(['"', '":"', '\\"', "&"]))
+def test_what_repeats_itself_is_searched_once_and_found_everywhere(pieces: list[str], times: int, between: str) -> None:
+    text = between.join(pieces * times).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "_distinct", lambda data: data)
+        everywhere = Secrets({}).find(text)
+    assert Secrets({}).find(text) == everywhere

@@ -78,15 +78,14 @@ def test_a_miss_of_another_kind_says_what_there_is() -> None:
 
 
 def test_in_order_the_nth_request_gets_the_nth_answer_and_is_told_the_differences() -> None:
-    told: list[tuple[bytes, list[Difference]]] = []
+    told: list[tuple[int, list[Difference]]] = []
 
-    def tell(interaction: Interaction, found: list[Difference]) -> None:
-        assert interaction.request is not None
-        told.append((interaction.request.body, found))
+    def tell(number: int, found: list[Difference]) -> None:
+        told.append((number, found))
 
     player = Player([recorded({"a": 1}, b"1"), recorded({"b": 1}, b"2")], match="order", on_difference=tell)
     assert play(player, {"a": 2}, {"b": 1}) == [b"1", b"2"]
-    assert told == [(b'{"a":1}', [Difference("$.a", 1, 2)])]
+    assert told == [(0, [Difference("$.a", 1, 2)])]
     with pytest.raises(CassetteExhausted):
         play(player, {})
 
@@ -286,3 +285,20 @@ def test_an_answer_that_is_joined_still_comes_in_pieces_of_a_bounded_size() -> N
         return [len(data) async for data in response.chunks()]
 
     assert asyncio.run(sizes()) == [10_000] * 5
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 100_000])
+def test_an_answer_that_waits_for_nothing_is_known_whole(size: int) -> None:
+    pieces = tuple(Chunk(9, b"x" * 1000) for _ in range(size // 1000)) + (Chunk(9, b"y" * (size % 1000)),)
+    interaction = msgspec.structs.replace(recorded({}), response=RecordedResponse(status=200, chunks=pieces))
+    whole = Player([interaction], joins=True).take(asked({})).whole
+    assert whole is not None
+    assert b"".join(whole) == b"".join(each.data for each in pieces)
+    assert all(0 < len(each) <= 16 * 1024 for each in whole)
+    assert Player([interaction], speed=1).take(asked({})).whole is None
+
+
+def test_an_answer_that_breaks_off_is_not_known_whole() -> None:
+    error = ErrorInfo(code="upstream_timeout", message="late")
+    response = RecordedResponse(status=200, chunks=(Chunk(0, b"x"),), error=error)
+    assert Player([msgspec.structs.replace(recorded({}), response=response)]).take(asked({})).whole is None

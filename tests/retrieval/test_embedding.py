@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from antiphon.errors import (
 from antiphon.retrieval import embedding
 from antiphon.retrieval.embedding import UpstreamEmbedder
 from antiphon.retrieval.embedding_cache import EmbeddingCache
+from antiphon.retrieval.vectors import quantised
 from retrieval.embedders import Answer, FakeResponse, FakeUpstream, embeddings
 
 pytestmark = pytest.mark.asyncio
@@ -230,3 +232,33 @@ async def test_any_texts_in_any_batches_have_their_own_vectors(texts: list[str],
     made._max_texts = most
     vectors = await made.embed(texts)
     assert vectors[:, 0].tolist() == [len(text) for text in texts] if texts else vectors.shape == (0, 0)
+
+
+# --- what upstreams really answered -------------------------------------------------------------
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "ogx"
+
+
+def recorded() -> list[tuple[list[str], dict[str, Any]]]:
+    """Texts and answers of recorded calls."""
+    found = []
+    for path in sorted(CORPUS.rglob("recordings/*.json")):
+        raw = path.read_text(encoding="utf-8")
+        if '"/v1/embeddings"' in raw:
+            call = json.loads(raw)
+            texts = call["request"]["body"]["input"]
+            found.append(([texts] if isinstance(texts, str) else texts, call["response"]["body"]["__data__"]))
+    return found
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the recordings of others are not here")
+async def test_recorded_answers_are_read_and_rounding_keeps_their_angles() -> None:
+    calls = recorded()
+    assert calls
+    for texts, answer in calls:
+        made, _, _ = embedder(lambda request, answer=answer: FakeResponse(200, answer))
+        vectors = await made.embed(texts)
+        assert len(vectors) == len(texts)
+        rounded = quantised(vectors).astype(np.float32)
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(rounded, axis=1)
+        assert np.all((vectors * rounded).sum(axis=1) / lengths > 0.9995)

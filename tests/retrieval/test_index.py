@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.errors import EmbeddingError, EmbeddingMismatch, IndexDamaged, NotFound, RetrievalError, StoreLocked
+from antiphon.retrieval import index as index_module
 from antiphon.retrieval.filters import compile_filter
 from antiphon.retrieval.index import Embedded, Found, Index
 from retrieval.corpora import DIMENSIONS, cut, direction, directions
@@ -114,9 +115,9 @@ def test_names_of_code_and_unspaced_scripts_are_found_by_their_parts(index: Inde
 
 @pytest.fixture
 def many(index: Index) -> Index:
-    """400 files, alike but for their attributes; every hundredth is rare."""
-    for n in range(400):
-        attributes = {"rare": n % 100 == 0, "half": n % 2 == 0, "n": n}
+    """100 files, alike but for their attributes; every twenty-fifth is rare."""
+    for n in range(100):
+        attributes = {"rare": n % 25 == 0, "half": n % 2 == 0, "n": n}
         index.add(f"file-{n}", cut(f"bread number {n}", "bread and more bread"), directions([n, 1000 + n]), attributes)
     return index
 
@@ -132,8 +133,8 @@ def many(index: Index) -> Index:
 )
 def test_a_filter_leaves_as_many_results_as_were_asked_for(many: Index, wire: dict[str, Any]) -> None:
     wanted = compile_filter(wire)
-    exact = sorted(many.by_vector(direction(7), count=800), key=lambda each: -each.score)
-    allowed = {each.chunk_id for each in many.by_vector(direction(7), count=800, wanted=wanted)}
+    exact = sorted(many.by_vector(direction(7), count=200), key=lambda each: -each.score)
+    allowed = {each.chunk_id for each in many.by_vector(direction(7), count=200, wanted=wanted)}
     found = many.by_vector(direction(7), count=8, wanted=wanted)
     assert [each.score for each in found] == [each.score for each in exact if each.chunk_id in allowed][:8]
     assert len(many.by_words("bread", count=8, wanted=wanted)) == 8
@@ -144,14 +145,13 @@ def test_a_filter_that_wants_nothing_finds_nothing(many: Index) -> None:
     assert many.by_vector(direction(7), count=8, wanted=wanted) == many.by_words("bread", count=8, wanted=wanted) == []
 
 
-def test_the_words_go_on_looking_when_the_best_are_not_wanted(index: Index) -> None:
-    for n in range(150):
-        index.add(f"good-{n}", cut(*["bread"] * 10), None, {"wanted": False})
-    for n in range(1500):
-        index.add(f"weak-{n}", cut("bread with salt and pepper"), None, {"wanted": True})
+def test_the_words_go_on_looking_when_the_best_are_not_wanted(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "MOST_FILES_IN_QUERY", 0)
+    index.add("good", cut(*["bread"] * 1500), None, {"wanted": False})
+    index.add("weak", cut(*["bread with salt and pepper"] * 1500), None, {"wanted": True})
     wanted = compile_filter({"type": "eq", "key": "wanted", "value": True})
-    assert all(each.startswith("weak") for each in words(index, "bread", wanted=wanted))
-    assert len(words(index, "bread", wanted=wanted)) == 10
+    assert words(index, "bread") == ["good"] * 10
+    assert words(index, "bread", wanted=wanted) == ["weak"] * 10
 
 
 def test_changed_attributes_count_at_once_and_stay(index: Index, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def proxy(mode: Any, cassette: Path | None, *upstreams: str, **more: Any) 
         finally:
             server.should_exit = True
             await serving
-    report += opened.report()
+    report += opened.report
 
 
 async def streamed(request: web.Request, *pieces: bytes, **headers: str) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from proxied import proxy, streamed, upstream
 from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, read
 from antiphon.cassettes.encodings import zstd
 from antiphon.cassettes.format import encode_header, encode_interaction
+from antiphon.server.proxy import Proxy
+from antiphon.server.proxying import ProxySettings, open_proxy
 
 SECRET = "sk-live-0123456789abcdef"
 TEXT = b'{"says":"gr\xc3\xbc\xc3\x9fe"}' * 50
@@ -306,6 +309,29 @@ def test_a_replay_says_what_was_never_asked_for_and_refuses_what_was_not_recorde
             status, _, body = await raw("GET", f"{url}/v1/three")
             assert (status, f"antiphon record --auto --upstream /={base}".encode() in body) == (422, True)
         assert report == ["replay: interaction 0 was never asked for: GET /v1/one"]
+
+    asyncio.run(main())
+
+
+def test_a_long_cassette_is_replayed_without_being_held_in_memory(tmp_path: Path) -> None:
+    path, size = tmp_path / "c.jsonl", 20_000
+    answer = RecordedResponse(status=200, chunks=(Chunk(0, b"x" * size),))
+    with path.open("wb") as file:
+        file.write(encode_header())
+        for n in range(500):
+            request = RecordedRequest(method="POST", url="http://h/v1/x", body=b"%d" % n)
+            file.write(encode_interaction(Interaction(id=str(n), request=request, response=answer)))
+
+    async def main() -> None:
+        tracemalloc.start()
+        try:
+            async with open_proxy(ProxySettings(mode="replay", cassette=path)) as opened:
+                assert tracemalloc.get_traced_memory()[1] < 50 * size  # of 500 that are in the file
+                assert isinstance(opened.proxy, Proxy)
+        finally:
+            tracemalloc.stop()
+        assert len(opened.unplayed) == 500
+        assert opened.report[0] == "replay: interaction 0 was never asked for: POST /v1/x"
 
     asyncio.run(main())
 

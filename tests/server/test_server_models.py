@@ -26,7 +26,12 @@ def app(*providers: FakeProvider, clock: FakeClock | None = None, **named: str) 
             raise ModelNotFound(model)
         return [Target(providers[0], model)]
 
-    return App(Models(providers, resolve, clock, named=named).routes(), keys=Keys({}), clock=clock, ids=CountingIds())
+    return App(
+        Models(providers, resolve, clock, named=lambda: named or {}).routes(),
+        keys=Keys({}),
+        clock=clock,
+        ids=CountingIds(),
+    )
 
 
 def get(application: App, path: str = "/v1/models") -> Reply:

@@ -244,9 +244,10 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def on_socket(app: ASGIApp) -> Iterator[str]:
-    """An application on a socket of this machine, in a thread; gives its base URL."""
-    server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1))
+def on_socket(app: ASGIApp, **options: Any) -> Iterator[str]:
+    """An application on a socket of this machine, in a thread; gives its base URL. ``options`` are uvicorn's."""
+    quiet = {"host": "127.0.0.1", "port": 0, "log_level": "critical", "timeout_graceful_shutdown": 1}
+    server = _Server(uvicorn.Config(app, **{**quiet, **options}))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     try:

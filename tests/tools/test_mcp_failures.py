@@ -1,14 +1,21 @@
 """What a server that cannot be used is said to have answered: its own words, where it stands, and no secret of ours."""
 
 import asyncio
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import mcp_server
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -196,6 +203,41 @@ def test_a_broken_connection_is_answered_for_the_one_request_it_concerns() -> No
     assert response.json()["error"]["message"] == "cut"
     assert own.refusal is not None
     assert own.refusal.was_sent
+
+
+def certified(name: str, directory: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate with its key, for a name; and what trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    built = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, since, since + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = directory / "server.pem"
+    kinds = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(key.private_bytes(*kinds) + built.public_bytes(serialization.Encoding.PEM))
+    return file, ssl.create_default_context(cafile=str(file))
+
+
+@pytest.mark.parametrize("name", ["tools.example", "other.example"])
+def test_a_certificate_is_checked_for_the_name_and_not_for_the_address(tmp_path: Path, name: str) -> None:
+    file, trusting = certified("tools.example", tmp_path)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    guarded = GuardedTransport(EgressPolicy(["127.0.0.1"], resolve=resolve), httpx2.AsyncHTTPTransport(verify=trusting))
+    app = answering(lambda: Response(status_code=202))
+    with mcp_server.on_socket(app, ssl_certfile=str(file)) as base_url:
+        url = f"https://{name}:{base_url.rpartition(':')[2]}/mcp"
+        if name == "tools.example":
+            assert asyncio.run(posted(guarded, url)).status_code == 202
+        else:
+            with pytest.raises(httpx2.ConnectError, match=r"other\.example"):
+                asyncio.run(posted(guarded, url))
 
 
 def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,16 @@ def test_a_search_that_a_client_sent_back_shows_its_results() -> None:
     assert "128 experts" in sent[2]["content"]
 
 
+def test_a_model_that_searches_sees_the_markers_it_wrote() -> None:
+    cited = {"type": "file_citation", "file_id": "file-1", "filename": "a.txt", "index": 12}
+    part = {"type": "output_text", "text": "128 experts,. Many.", "annotations": [{**cited, "index": 11}, cited]}
+    said: Item = {"type": "message", "role": "assistant", "content": [part]}
+    assert translate(USER, said, tools=[FILES]).body["messages"][1]["content"] == (
+        "128 experts <|file-1|>, <|file-1|>. Many."
+    )
+    assert translate(USER, said, tools=[]).body["messages"][1]["content"] == "128 experts,. Many."
+
+
 # --- approvals -------------------------------------------------------------------------------
 
 

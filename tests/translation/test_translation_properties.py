@@ -115,7 +115,8 @@ def holes(value: Any, path: str) -> Any:
 
 @given(histories, rules)
 def test_no_private_member_goes_upstream(history: list[Item], chat_rules: ChatRules) -> None:
-    assert "antiphon" not in str(translate(history, chat_rules).body)
+    # As a member: text may hold any word.
+    assert not re.search(r"'antiphon':", str(translate(history, chat_rules).body))
 
 
 @given(st.lists(st.sampled_from(["user", "assistant"]), max_size=8))

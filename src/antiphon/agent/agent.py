@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, Self
 
-from msgspec.structs import replace
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, replace
 
 from antiphon.agent.acting import Decision, Tool
 from antiphon.agent.approvals import carried_calls
@@ -24,6 +25,7 @@ from antiphon.agent.prices import Price
 from antiphon.agent.result import RunResult, RunStream, T
 from antiphon.agent.steps import BeforeStep, Steps, StopCondition
 from antiphon.agent.sync import SyncRunStream, forbid_running_loop
+from antiphon.agent.vector_store import VectorStore
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.errors import RunFailed, UsageError
 from antiphon.events import RunEvent, RunStarted
@@ -63,7 +65,8 @@ class Agent(Generic[T]):
             or a `Model`, which agents may share; or several of these: the first one is asked, and the others in turn
             where it fails before anything was seen of its answer.
         instructions: What it is told before everything else.
-        tools: Functions, or what `antiphon.tool` made of them; and servers of tools, such as `antiphon.MCPServer`.
+        tools: Functions, or what `antiphon.tool` made of them; servers of tools, such as `antiphon.MCPServer`; and
+            files to be searched, an `antiphon.VectorStore`.
         output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
             any other type, or a JSON Schema. An answer that does not fit is asked again, ``limits.max_format_retries``
             times; until it fits, nothing of it is streamed.
@@ -71,7 +74,7 @@ class Agent(Generic[T]):
         api_key: Its key; without ``base_url`` and ``api_key`` it is ``OPENAI_API_KEY``.
         provider: A `Provider` that is open, instead of ``base_url``; the caller closes it.
         settings: Further parameters of the Responses API, such as ``temperature`` or ``max_output_tokens``.
-        limits: What one run may use up.
+        limits: What one run may use up: all limits, or the ones that shall be others than `DEFAULT_LIMITS` by name.
         prices: What tokens cost, by the upstream's name for a model; wanted by ``limits.max_cost_usd``.
         before_step: Called before each model call; may change the `Step`.
         stop_when: Asked before each model call but the first: whether to stop there.
@@ -89,13 +92,13 @@ class Agent(Generic[T]):
         model: str | Model | Sequence[str | Model],
         *,
         instructions: str | None = None,
-        tools: Iterable[Callable[..., Any] | ToolServer] = (),
+        tools: Iterable[Callable[..., Any] | ToolServer | VectorStore] = (),
         output_type: type[T] | Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
         provider: Provider | None = None,
         settings: Mapping[str, Any] | None = None,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | Mapping[str, Any] = DEFAULT_LIMITS,
         prices: Mapping[str, Price] | None = None,
         before_step: BeforeStep | None = None,
         stop_when: Iterable[StopCondition] | StopCondition = (),
@@ -108,9 +111,10 @@ class Agent(Generic[T]):
         self.models = models_of(model, base_url=base_url, api_key=api_key, provider=provider)
         self.instructions = instructions
         offered = [*tools]
-        self.servers = _by_label(each for each in offered if not callable(each))
+        self.stores = _by_tool_name(each for each in offered if isinstance(each, VectorStore))
+        self.servers = _by_label(each for each in offered if not callable(each) and not isinstance(each, VectorStore))
         self.tools = _by_name(each for each in offered if callable(each))
-        self.limits = _with_prices(limits, self.models, prices or {})
+        self.limits = _with_prices(_limits(limits), self.models, prices or {})
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
         self._settings = dict(settings or {})
         self._before_step = before_step
@@ -125,8 +129,8 @@ class Agent(Generic[T]):
     async def __aenter__(self) -> Self:
         for model in self.models:
             await self._kept.enter_async_context(model.provider())
-        for server in self.servers.values():
-            self._kept.push_async_callback(server.close)
+        for close in [each.close for each in self.servers.values()] + [each.close for each in self.stores.values()]:
+            self._kept.push_async_callback(close)
         self._keeps = True
         return self
 
@@ -213,7 +217,9 @@ class Agent(Generic[T]):
             request={key: value for key, value in request.raw.items() if key != "input"},
         )
         journal = Journal(None, "", started, input_items=items)
-        steps = Steps(journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps)
+        steps = Steps(
+            journal.events, before_step=self._before_step, stop_when=self._stop_when, deps=deps, limits=self.limits
+        )
         said_so_far = [*past, *items]
 
         def result() -> RunResult[T] | None:
@@ -282,21 +288,37 @@ class Agent(Generic[T]):
         return Decision(False, answer) if isinstance(answer, str) else Decision(answer)
 
     def _hosted(self, request: CreateResponse, items: Sequence[Item]) -> HostedTools | None:
-        if not self.servers:
+        if not self.servers and not self.stores:
             return None
-        tools = [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES]
-        return HostedTools(tools, items, connect=lambda tool: self.servers[tool.server_label], keeps=self._keeps)
+        return HostedTools(
+            [tool for tool in request.tools or () if tool["type"] in HOSTED_TYPES],
+            items,
+            connect=lambda tool: self.servers[tool.server_label],
+            search=lambda tool, queries: self.stores[tool.name].answer(queries),
+            keeps=self._keeps,
+        )
 
     def _request(self, items: list[Item]) -> CreateResponse:
         raw: dict[str, Any] = {"model": self.model, "input": items, "store": False, **self._settings}
         if self.instructions is not None:
             raw["instructions"] = self.instructions
-        if self.tools or self.servers:
-            servers = [server.definition for server in self.servers.values()]
-            raw["tools"] = [*(each.definition for each in self.tools.values()), *servers]
+        offered = [each.definition for each in self.tools.values()]
+        offered += [each.definition for each in self.servers.values()]
+        offered += [each.definition for each in self.stores.values()]
+        if offered:
+            raw["tools"] = offered
         if self._output is not None:
             raw["text"] = {**raw.get("text", {}), "format": self._output.format}
         return stored_request(raw)
+
+
+def _by_tool_name(stores: Iterable[VectorStore]) -> dict[str, VectorStore]:
+    named: dict[str, VectorStore] = {}
+    for store in stores:
+        if store.tool_name in named:
+            raise UsageError(f"Two searches are called {store.tool_name!r}. Name one: VectorStore(tool_name=...).")
+        named[store.tool_name] = store
+    return named
 
 
 def _by_label(servers: Iterable[ToolServer]) -> dict[str, ToolServer]:
@@ -316,6 +338,24 @@ def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[...,
             raise UsageError(f"Two tools are called {made.name!r}. Give one of them another name: tool(name=...).")
         named[made.name] = made
     return named
+
+
+def _limits(given: Limits | Mapping[str, Any]) -> Limits:
+    """The limits that are meant.
+
+    Raises:
+        UsageError: there is no limit of such a name, or it cannot be that.
+    """
+    if isinstance(given, Limits):
+        return given
+    try:
+        return convert({**asdict(DEFAULT_LIMITS), **given}, _OnlyLimits)
+    except ValidationError as error:
+        raise UsageError(f"limits are {dict(given)!r}: {error}.") from None
+
+
+class _OnlyLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits, and nothing beside them."""
 
 
 def _with_prices(limits: Limits, models: Iterable[Model], prices: Mapping[str, Price]) -> Limits:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from antiphon.agent.formats import answered_text, correction, mistake, unfenced, wanted_format
+from antiphon.agent.formats import answered_text, correction, mistake, nearly_right, wanted_format
 from antiphon.agent.gate import ToolGate
 from antiphon.agent.truncation import shortened
 from antiphon.errors import ContextTooLong
@@ -113,9 +113,9 @@ class Asking:
         text = answered_text(turn) if self._format is not None else None
         if text is None or self._format is None or (wrong := mistake(text, self._format)) is None:
             return None, shown
-        if self._holds and (bare := unfenced(text, self._format)) is not None:
-            told = Diagnostic(quirk="format", seen="JSON in a code fence", done="the fence was taken off")
-            return None, [told, *_with_text(shown, bare)]
+        if self._holds and (meant := nearly_right(text, self._format)) is not None:
+            told = Diagnostic(quirk="format", seen=f"the answer: {wrong}", done="mended its fence, commas or brackets")
+            return None, [told, *_with_text(shown, meant)]
         if not (self._holds and self._retries_left):
             told = Diagnostic(quirk="format", seen=f"the answer: {wrong}", done="shown as it is")
             return None, [*shown[:-1], told, finished]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 
+from antiphon.agent.partial import mended
 from antiphon.errors import InvalidRequest
 from antiphon.events import ModelEvent, RefusalStarted, TextDelta, TextStarted, TurnFinished
 from antiphon.tools.schemas import BadSchema, validator
 from antiphon.wire.responses import CreateResponse, Item, JsonObject, JsonSchema
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 _LONGEST_SHOWN = 500
 
 Format = JsonObject | JsonSchema
@@ -65,10 +64,10 @@ def mistake(text: str, wanted: Format) -> str | None:
     return None if wrong is None else f"it does not fit the schema: {_shown(wrong.message)}"
 
 
-def unfenced(text: str, wanted: Format) -> str | None:
-    """The right answer inside of a code fence, where that is all that is wrong."""
-    found = _FENCED.fullmatch(text)
-    return found[1] if found and mistake(found[1], wanted) is None else None
+def nearly_right(text: str, wanted: Format) -> str | None:
+    """The right answer, where only little is wrong with its JSON: a code fence, a comma, a bracket."""
+    meant = mended(text)
+    return meant if meant is not None and mistake(meant, wanted) is None else None
 
 
 def correction(text: str, wrong: str) -> list[Item]:

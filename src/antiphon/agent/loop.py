@@ -67,8 +67,8 @@ class Target(NamedTuple):
     model: str
 
 
-# Called before the model is; gives what is to be asked instead, or None to end the run before it.
-BeforeTurn = Callable[[ModelCall], Awaitable[ModelCall | None]]
+# Called before the model is; gives what is to be asked instead, or how the run is to end before it.
+BeforeTurn = Callable[[ModelCall], Awaitable[ModelCall | Finish]]
 
 
 class Loop:
@@ -197,9 +197,9 @@ class Loop:
                 yield await self._settle(given_up)
                 return
             call = await self._next_call(effect) if isinstance(effect, CallModel) else None
-            if isinstance(effect, CallModel) and call is None:
+            if isinstance(call, Finish):
                 self._accepted = True
-                yield await self._settle(Finish("completed", STOPPED))
+                yield await self._settle(call)
                 return
             async with aclosing(self._perform(effect, call)) as batches:
                 async for batch in batches:
@@ -256,8 +256,8 @@ class Loop:
             await self._clock.sleep(wait_s)
         return None
 
-    async def _next_call(self, effect: CallModel) -> ModelCall | None:
-        """What to ask the model, or None if the run is to end here."""
+    async def _next_call(self, effect: CallModel) -> ModelCall | Finish:
+        """What to ask the model, or how the run is to end here."""
         target = self._target(effect)
         started = _started(effect, target.provider, target.model, self._ids.new("int"))
         # Its beginning says what becomes of a turn before it that failed.

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.agent.partial import mended
 from antiphon.errors import UsageError
 from antiphon.tools.schemas import BadSchema, convert, json_schema
 
@@ -52,12 +53,21 @@ class OutputType:
         Raises:
             ValueError: it is not JSON, or not of the type.
         """
-        value = msgspec.json.decode(text)
+        value = _decoded(text)
         if self._is_wrapped:
             if not isinstance(value, dict) or _WRAPPED not in value:
                 raise ValueError(f"it is not an object with the member {_WRAPPED!r}")
             value = value[_WRAPPED]
         return value if self._kind is None else convert(value, self._kind)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        if (meant := mended(text)) is None:  # what was streamed could not be mended before it was shown
+            raise
+        return msgspec.json.decode(meant)
 
 
 def _closed(schema: Any) -> Any:

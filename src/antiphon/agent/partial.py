@@ -21,6 +21,7 @@ _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 class PartialJson:
     """Takes a JSON text in pieces; `value` is what of it is certain so far.
 
+    What stands before the first bracket or quote, such as a code fence, is passed over, and so is a comma too many.
     An unfinished string counts as far as it came; an unfinished number or word does not, nor a key without a value.
     """
 
@@ -31,6 +32,8 @@ class PartialJson:
         self._string: str | None = None  # the open string: "key" or "value"
         self._wants_key = False
         self._escape = -1  # where an escape began that is not over
+        self._comma = -1  # where a comma stands that nothing has followed yet
+        self._start = -1  # where the value begins
         self._whole = 0  # up to here, with brackets closed, it is JSON
         self._closers = ""  # those brackets
 
@@ -48,10 +51,12 @@ class PartialJson:
     @property
     def value(self) -> Any:
         """What is certain so far, or `NOTHING`."""
-        text = self._text[: self._whole] + self._closers
+        if self._start < 0:
+            return NOTHING
+        text = self._text[self._start : self._whole] + self._closers
         if self._string == "value":
             end = self._escape if self._escape >= 0 else len(self._text)
-            text = f'{self._text[:end]}"{self._closing()}'
+            text = f'{self._text[self._start : end]}"{self._closing()}'
         try:
             return msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -70,6 +75,14 @@ class PartialJson:
                 self._mark(self._at + 1)
 
     def _between(self, character: str) -> None:
+        if self._start < 0:
+            if character not in '{["':
+                return
+            self._start = self._at
+        if character in "}]" and self._comma >= 0:
+            self._text = self._text[: self._comma] + self._text[self._comma + 1 :]
+            self._at -= 1
+        self._comma = self._at if character == "," else -1
         if character == '"':
             self._string = "key" if self._wants_key else "value"
         elif character in _CLOSERS:

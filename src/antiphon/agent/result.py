@@ -239,7 +239,7 @@ class RunStream(Generic[T]):
         self._start = start
         self._result = result
         self._wants_json = wants_json
-        self._batches: AsyncGenerator[list[RunEvent], None] | None = None
+        self._iterator: AsyncGenerator[Any, None] | None = None  # kept, so that nobody but `close` closes it
 
     async def __aenter__(self) -> RunStream[T]:
         return self
@@ -250,14 +250,23 @@ class RunStream(Generic[T]):
         await self.close()
 
     def __aiter__(self) -> AsyncGenerator[RunEvent, None]:
-        return self._events(live=False)
+        return self._iterated(self._events(live=False))
 
-    async def partial(self) -> AsyncGenerator[Any, None]:
+    def partial(self) -> AsyncGenerator[Any, None]:
         """The answer as it grows, as JSON: each time there is more of it; iterate this instead of the stream.
 
         An answer with a type is shown before it was checked then, and not asked for again: `result` says whether it
         fits. Of an answer in plain text it is the text.
         """
+        return self._iterated(self._partial())
+
+    def _iterated(self, iterator: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        if self._iterator is not None:
+            raise UsageError("A stream is iterated once.")
+        self._iterator = iterator
+        return iterator
+
+    async def _partial(self) -> AsyncGenerator[Any, None]:
         partial, text, last = PartialJson(), "", NOTHING
         async with aclosing(self._events(live=True)) as events:
             async for event in events:
@@ -272,19 +281,15 @@ class RunStream(Generic[T]):
                         yield value
 
     async def _events(self, *, live: bool) -> AsyncGenerator[RunEvent, None]:
-        if self._batches is not None:
-            raise UsageError("A stream is iterated once.")
-        self._batches = self._start(live)
-        async with aclosing(self._batches) as batches:
+        async with aclosing(self._start(live)) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
 
     async def close(self) -> None:
         """Cancel the run, unless it is over."""
-        if self._batches is None:
-            self._batches = self._start(False)  # a run that nobody looked at is over all the same
-        await self._batches.aclose()
+        if self._iterator is not None:
+            await self._iterator.aclose()
 
     @property
     def result(self) -> RunResult[T]:

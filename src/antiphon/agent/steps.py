@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.events import RunEvent, ToolCallStarted, TurnFinished, Usage
+from antiphon.agent.loop import STOPPED
+from antiphon.agent.machine import Finish, Limits
+from antiphon.errors import UsageError
+from antiphon.events import ErrorInfo, RunEvent, ToolCallStarted, TurnFinished, Usage
 from antiphon.providers.base import ModelCall
 from antiphon.wire.hosted import DEFAULT_FILE_SEARCH_NAME, imported
 from antiphon.wire.responses import CreateResponse, Item
@@ -32,6 +35,8 @@ class Step(msgspec.Struct, kw_only=True):
     usage: Usage = Usage()
     deps: Any = None
 
+
+_STOP = Finish("completed", STOPPED)
 
 BeforeStep = Callable[[Step], Awaitable[None] | None]
 StopCondition = Callable[[Step], bool]
@@ -69,29 +74,34 @@ class Steps:
         before_step: BeforeStep | None,
         stop_when: Sequence[StopCondition],
         deps: Any,
+        limits: Limits,
     ) -> None:
         self._events = events
         self._before_step = before_step
         self._stop_when = stop_when
         self.deps = deps
+        self._limits = limits
         self.error: Exception | None = None
         self.answer: str | None = None
         self.sub_runs: list[Any] = []
 
-    async def prepare(self, call: ModelCall) -> ModelCall | None:
-        """The call as it is to be made, or None if the run shall stop before it."""
+    async def prepare(self, call: ModelCall) -> ModelCall | Finish:
+        """The call as it is to be made, or how the run shall end before it."""
         step = self._step(call)
         before = (step.model, step.instructions, [*step.items], [*step.tools], step.tool_choice)
         if self.answer is not None:
-            return None
+            return _STOP
         try:
             if call.turn and any(stop(step) for stop in self._stop_when):
-                return None
+                return _STOP
             if self._before_step is not None and inspect.isawaitable(done := self._before_step(step)):
                 await done
-        except Exception as error:
+            if self._limits.max_cost_usd is not None and step.model not in self._limits.prices:
+                raise UsageError(f"max_cost_usd needs the price of {step.model!r}. Give it: Agent(prices={{...}}).")
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises ends the run, and is its cause
             self.error = error
-            raise
+            info = ErrorInfo(code="hook_failed", message=f"{type(error).__name__}: {error}")
+            return Finish("failed", error=info)
         is_changed = before != (step.model, step.instructions, step.items, step.tools, step.tool_choice)
         return _changed(call, step) if is_changed else call
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, TypeVar, get_args, overload
 from antiphon.cassettes.format import Interaction, ToolCall
 from antiphon.cassettes.loading import load
 from antiphon.cassettes.matching import compare, normalise
-from antiphon.cassettes.player import Match, PlayedResponse, Player
+from antiphon.cassettes.played import PlayedResponse
+from antiphon.cassettes.player import Match, Player
 from antiphon.cassettes.recorder import Call, Tape
 from antiphon.cassettes.refreshing import Drifted, merge
 from antiphon.cassettes.scrubbing import Scrubber

@@ -13,20 +13,52 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from antiphon.cassettes.patterns import Edit, Secrets
+from antiphon.cassettes.secrets import Edit, Secrets
 
 Path = tuple[str | int, ...]
 
 # Members that say which of several texts a piece belongs to.
 _WHICH = ("type", "index", "output_index", "content_index", "summary_index", "item_id")
+_WHICH_NAMES = frozenset(_WHICH)
+_HOLDING = frozenset({str, dict, list})
 
 
-class _Piece(NamedTuple):
-    """The text at one path of one event."""
+class _Place:
+    """A place in events: where it is, what is below it, and the pieces that stood there, by what they belong to."""
 
-    event: int
-    path: Path
-    text: str
+    __slots__ = ("below", "path", "pieces")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.below: dict[str | int, _Place] = {}
+        self.pieces: dict[tuple[Any, ...], list[tuple[int, str]]] = {}  # each the number of its event, and the text
+
+    def step(self, step: str | int) -> _Place:
+        found = self.below.get(step)
+        if found is None:
+            found = self.below[step] = _Place((*self.path, step))
+        return found
+
+    def collect(self, value: Any, which: tuple[Any, ...], number: int) -> None:
+        """Note all texts in a value of that event; this runs over every event that is recorded."""
+        kind = type(value)
+        if kind is str:
+            if value:
+                self.pieces.setdefault(which, []).append((number, value))
+        elif kind is dict:
+            if not _WHICH_NAMES.isdisjoint(value):
+                which = (*which, *[value[name] for name in _WHICH if isinstance(value.get(name), str | int)])
+            for name, each in value.items():
+                if type(each) in _HOLDING:
+                    self.step(name).collect(each, which, number)
+        elif kind is list:
+            for index, each in enumerate(value):
+                self.step(index).collect(each, which, number)
+
+    def all(self) -> Iterator[_Place]:
+        yield self
+        for each in self.below.values():
+            yield from each.all()
 
 
 class Joined(NamedTuple):
@@ -38,47 +70,43 @@ class Joined(NamedTuple):
 
 def without_split_secrets(events: Sequence[bytes], secrets: Secrets) -> Joined:
     """The JSON events, by number, that hold pieces of a secret, without them."""
-    texts: dict[tuple[Any, ...], list[_Piece]] = {}
+    root = _Place(())
     for number, event in enumerate(events):
         try:
             value = msgspec.json.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-        for kind, path, text in _strings(value, (), ()):
-            texts.setdefault(kind, []).append(_Piece(number, path, text))
+        root.collect(value, (), number)
     changes: dict[int, dict[Path, str]] = {}
     names: set[str] = set()
-    for pieces in texts.values():
-        if len({piece.text for piece in pieces}) > 1:  # what is the same each time is no text in pieces
-            _take_out(pieces, secrets, changes, names)
+    for place in root.all():
+        for pieces in place.pieces.values():
+            if len({text for _, text in pieces}) > 1:  # what is the same each time is no text in pieces
+                _take_out(place.path, pieces, secrets, changes, names)
     return Joined({number: _rewritten(events[number], changed) for number, changed in changes.items()}, names)
 
 
-def _strings(value: Any, kind: tuple[Any, ...], path: Path) -> Iterator[tuple[tuple[Any, ...], Path, str]]:
-    """Each text in a value: what it is a piece of, where it stands, and itself."""
-    if isinstance(value, dict):
-        kind = (*kind, *(value[name] for name in _WHICH if isinstance(value.get(name), str | int)))
-        for name, each in value.items():
-            yield from _strings(each, (*kind, name), (*path, name))
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _strings(each, (*kind, index), (*path, index))
-    elif isinstance(value, str) and value:
-        yield kind, path, value
-
-
-def _take_out(pieces: list[_Piece], secrets: Secrets, changes: dict[int, dict[Path, str]], names: set[str]) -> None:
-    encoded = [piece.text.encode(errors="replace") for piece in pieces]
+def _take_out(
+    path: Path,
+    pieces: list[tuple[int, str]],
+    secrets: Secrets,
+    changes: dict[int, dict[Path, str]],
+    names: set[str],
+) -> None:
+    found = secrets.find("".join([text for _, text in pieces]).encode(errors="replace"))
+    if not found:
+        return
+    encoded = [text.encode(errors="replace") for _, text in pieces]
     ends = list(accumulate(len(each) for each in encoded))
     spans = list(zip([0, *ends], ends, strict=False))
-    edits = [edit for edit in secrets.find(b"".join(encoded)) if not any(_holds(span, edit) for span in spans)]
+    edits = [edit for edit in found if not any(_holds(span, edit) for span in spans)]
     if not edits:
         return
     names.update(edit.name for edit in edits)
-    for piece, text, (start, end) in zip(pieces, encoded, spans, strict=True):
+    for (number, _), text, (start, end) in zip(pieces, encoded, spans, strict=True):
         kept = part(text, start, end, edits)
         if kept != text:
-            changes.setdefault(piece.event, {})[piece.path] = kept.decode(errors="replace")
+            changes.setdefault(number, {})[path] = kept.decode(errors="replace")
 
 
 def _holds(span: tuple[int, int], edit: Edit) -> bool:

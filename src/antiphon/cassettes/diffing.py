@@ -48,14 +48,15 @@ def report(found: list[Compared]) -> Iterator[Text]:
     if not different:
         yield Text(f"No difference in {len(found)} interactions.", style="green")
         return
-    yield from _first(different[0])
+    yield from first_divergence(different[0])
     equal = len(found) - len(different)
     yield Text(f"\nThe same: {equal}. Different: {len(different)}.\n", style="dim")
     for each in different:
         yield from _shown(each)
 
 
-def _first(compared: Compared) -> Iterator[Text]:
+def first_divergence(compared: Compared) -> Iterator[Text]:
+    """Where two recordings part: the first difference of the pair, in what was asked or else in what was answered."""
     yield Text(f"First divergence: {_name(compared.pair)}", style="bold red")
     found = compared.found
     if found is None:

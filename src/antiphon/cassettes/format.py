@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -36,6 +36,9 @@ Fidelity = Literal["wire", "body", "parsed"]
 
 # The code of an error that is the client's doing: it read no further.
 CLOSED_EARLY = "closed_early"
+
+# The tag that says by which upstream of a proxy a call went, as it is written on the command line.
+UPSTREAM_TAG = "upstream"
 
 
 class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +282,7 @@ class _AskedLine(msgspec.Struct, frozen=True, kw_only=True):
     """As much of a line as it takes to find an answer: the decoder passes over the response."""
 
     kind: Kind
+    tags: dict[str, str] = {}
     request: _RequestLine | None = None
     response: msgspec.Raw = _ABSENT
     tool: ToolCall | None = None
@@ -288,15 +292,54 @@ class _AskedLine(msgspec.Struct, frozen=True, kw_only=True):
 _ASKED = msgspec.json.Decoder(_AskedLine)
 
 
-def decode_asked(line: bytes) -> tuple[Kind, RecordedRequest | None, ToolCall | None]:
-    """Kind, request and tool call of a line, in a quarter of the time that the whole of it takes.
+class Asked(NamedTuple):
+    """What a line says of the question, and nothing of the answer."""
+
+    kind: Kind
+    request: RecordedRequest | None
+    tool: ToolCall | None
+    tags: dict[str, str]
+
+
+def decode_asked(line: bytes) -> Asked:
+    """What was asked in a line, in a quarter of the time that the whole of it takes.
 
     Raises:
         ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
     """
     found = _ASKED.decode(line)
     _check(found)
-    return found.kind, None if found.request is None else _request(found.request), found.tool
+    return Asked(found.kind, None if found.request is None else _request(found.request), found.tool, found.tags)
+
+
+class _AnswerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The rest of it."""
+
+    kind: Kind
+    fidelity: Fidelity
+    request: msgspec.Raw = _ABSENT
+    response: _ResponseLine | None = None
+    tool: ToolCall | None = None
+    websocket: msgspec.Raw = _ABSENT
+
+
+_ANSWERS = msgspec.json.Decoder(_AnswerLine)
+
+
+def decode_answer(line: bytes) -> Interaction:
+    """The interaction of a line without its request, its times and its tags: as much as it takes to play it.
+
+    Raises:
+        ValueError: the line is not UTF-8, not JSON, or not an interaction; the message says where in the line.
+    """
+    found = _ANSWERS.decode(line)
+    return Interaction(
+        id="",
+        kind=found.kind,
+        fidelity=found.fidelity,
+        response=None if found.response is None else _response(found.response),
+        tool=found.tool,
+    )
 
 
 _NEEDED = {"http": ("response",), "tool": ("tool",), "websocket": ("request", "websocket")}
@@ -345,7 +388,9 @@ def _response(line: _ResponseLine) -> RecordedResponse:
     return RecordedResponse(
         status=line.status,
         headers=line.headers,
-        chunks=tuple([Chunk(delay_ms, _bytes(data)) for delay_ms, data in line.chunks]),
+        chunks=tuple(
+            [Chunk(delay_ms, data.encode() if type(data) is str else _bytes(data)) for delay_ms, data in line.chunks]
+        ),
         delay_ms=line.delay_ms,
         error=line.error,
         content_encoding=line.content_encoding,

@@ -10,7 +10,6 @@ import contextlib
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from itertools import islice
 from typing import Final
 
@@ -69,8 +68,8 @@ class Lookup:
         return (index for index, state in enumerate(self._states) if state == WAITING)
 
     def give(self, index: int) -> Interaction:
-        """The interaction, counted as played from now on."""
-        interaction = self._all[index]
+        """The interaction, with as much as it takes to play it; counted as played from now on."""
+        interaction = self._all.answer(index)
         self._states[index] = PLAYED
         return interaction
 
@@ -86,14 +85,14 @@ class Lookup:
             KeyError: there never was one.
             Ambiguous: it is loosely like several that were under way at the same time.
         """
-        exact = [_digest(matching.exact_key(request))]
+        exact = [matching.exact_key(request)]
         if (found := self._exact.first(exact[0])) is not None:
             return found
         for _ in range(min(_NEAR, len(self._all) - self._scanned)):
             if self._scan() == exact[0]:
                 return self._scanned - 1  # who asks as it was asked before looks no further
         forms = [request, *other_forms()]
-        exact += [_digest(matching.exact_key(form)) for form in forms[1:]]
+        exact += [matching.exact_key(form) for form in forms[1:]]
         for key in exact:
             if (found := self._exact.first(key)) is not None:
                 return found
@@ -103,7 +102,7 @@ class Lookup:
         if any(key in self._exact for key in exact):
             return None
         loosely = self._loosely()
-        loose = [_digest(matching.loose_key(form, self._volatile)) for form in forms]
+        loose = [matching.loose_key(form, self._volatile) for form in forms]
         for key in loose:
             if (found := loosely.first(key)) is not None:
                 self._check(found, loosely.waiting(key))
@@ -118,7 +117,7 @@ class Lookup:
             for index in range(len(self._all)):
                 request = self._all.asked(index)[1] if self._states[index] != OTHER else None
                 if request is not None:
-                    self._loose.add(_digest(matching.loose_key(request, self._volatile)), index)
+                    self._loose.add(matching.loose_key(request, self._volatile), index)
         return self._loose
 
     def _check(self, first: int, others: Iterable[int]) -> None:
@@ -213,14 +212,6 @@ class Lookup:
         self._scan_rest()
         return sorted({" ".join(each) for each in self._families})
 
-    def first_url(self) -> str | None:
-        """Where the first HTTP request went."""
-        for index in range(len(self._all)):
-            kind, request = self._all.asked(index)
-            if kind == "http" and request is not None:
-                return request.url
-        return None
-
     # --- looking ahead -----------------------------------------------------------------------
 
     def _scan(self) -> bytes:
@@ -232,10 +223,12 @@ class Lookup:
             self._states[index] = OTHER
             return b""
         name = ("POST", endpoint(self._all[index])) if request is None else family(request)
-        self._families.setdefault(name, array("L")).append(index)
+        if name not in self._families:
+            self._families[name] = array("L")
+        self._families[name].append(index)
         if request is None:
             return b""
-        key = _digest(matching.exact_key(request))
+        key = matching.exact_key(request)
         self._exact.add(key, index)
         return key
 
@@ -277,12 +270,6 @@ class _Queues:
     def waiting(self, key: bytes) -> Iterator[int]:
         held = self._numbers[key]
         return (index for index in ([held] if isinstance(held, int) else held) if self._states[index] == WAITING)
-
-
-def _digest(key: matching.Key) -> bytes:
-    """The key in 16 bytes."""
-    method, name, body = key
-    return blake2b(f"{method}\n{name}\n".encode() + body, digest_size=16).digest()
 
 
 def _overlap(one: Interaction, two: Interaction) -> bool:

@@ -36,18 +36,19 @@ _VOLATILE_TEXT = re.compile(rf"(?P<uuid>\b{_UUID}\b)|(?P<date>\b{_DATE})", re.IG
 # Query parameters that carry a key: what somebody recorded with theirs is replayed without.
 CREDENTIALS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
 
-Key = tuple[str, str, bytes]
+# A digest: keys are kept for whole cassettes, and bodies are long.
+Key = bytes
 
 
 def exact_key(request: Request) -> Key:
-    """Method, operation and body, the body's JSON with sorted keys."""
-    return (*_where(request.method, request.url), _digest(_body(request)))
+    """Method, operation and body, the body's JSON with sorted keys; in 16 bytes."""
+    return _digest(_where(request.method, request.url), _body(request))
 
 
 def loose_key(request: Request, volatile: Volatile = NOTHING) -> Key:
     """The `exact_key` with everything volatile normalised."""
     where = _where(request.method, request.url, volatile.parameters)
-    return (*where, _digest(normalise(volatile.without(_body(request)))))
+    return _digest(where, normalise(volatile.without(_body(request))))
 
 
 @lru_cache(maxsize=1024)
@@ -119,9 +120,11 @@ def _body(request: Request) -> Any:
         return body
 
 
-def _digest(value: Any) -> bytes:
-    """Of the canonical JSON: keys are kept for whole cassettes, and bodies are long."""
-    return blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def _digest(where: tuple[str, str], body: Any) -> bytes:
+    return blake2b(_encode((*where, body)), digest_size=16).digest()
 
 
 def normalise(body: Any) -> Any:

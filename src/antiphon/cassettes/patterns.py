@@ -1,37 +1,23 @@
-"""What secrets look like: a table of patterns, and where they stand in some bytes.
+"""What secrets look like: a table of patterns.
 
-A pattern is tried only where one of its hints occurs, so that a body without secrets costs a search for each hint.
-Patterns err towards taking out too much: what is taken out says what it was.
+They err towards taking out too much: what is taken out says what it was.
 """
 
 from __future__ import annotations
 
 import binascii
-import gzip
 import re
-import zlib
-from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from hashlib import blake2b
+from base64 import b64decode
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
-
-from antiphon.errors import UsageError
-
-
-class Edit(NamedTuple):
-    """Bytes from ``start`` to ``end`` are to become ``stand_in``; ``name`` is the pattern's."""
-
-    start: int
-    end: int
-    stand_in: bytes
-    name: str
 
 
 class Pattern(NamedTuple):
     """One kind of secret. What its group ``secret`` matches is taken out, or all that it matches.
 
     ``is_told_apart``: different values get different stand-ins, as with addresses; keys all get the same.
-    ``is_bare``: the stand-in has no brackets, as it stands in the host of a URL.
+    ``is_bare``: the stand-in has no brackets, as it stands in the host of a URL. ``reaches_far``: what it matches may
+    hold quotes.
     """
 
     name: str
@@ -40,6 +26,7 @@ class Pattern(NamedTuple):
     check: Callable[[bytes], bool] | None = None
     is_told_apart: bool = False
     is_bare: bool = False
+    reaches_far: bool = False
 
 
 # Where a secret may begin: not within a word, unless the word is the end of an escape in JSON such as \n.
@@ -77,6 +64,7 @@ PATTERNS = (
         "private_key",
         [b"PRIVATE KEY"],
         rb"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        reaches_far=True,
     ),
     _pattern("jwt", [b"eyJ"], _START + rb"eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*){1,3}"),
     _key("anthropic_key", b"sk-ant-"),
@@ -142,7 +130,13 @@ PATTERNS = (
         rb"(?!\[scrubbed)(?P<secret>[^\s\"'\\&,;]{6,})",
     ),
     _pattern(
-        "aws_account", [b"arn:aws"], rb"(?<=arn:)aws[\w-]*:[\w-]*:[\w-]*:(?P<secret>\d{12})(?=:)", is_told_apart=True
+        "aws_account",  # twelve digits alone are any number
+        [b"arn:aws", b"ccount", b"CCOUNT"],
+        rb"(?:(?<=arn:)aws[\w-]*:[\w-]*:[\w-]*:"
+        rb"|(?i:account)(?i:[_ -]?(?:id|number|no\.?))?[\\\"']{0,4}\s?[:=#]?\s?[\\\"']{0,4})"
+        rb"(?P<secret>\d{12})(?![\w.])",
+        is_told_apart=True,
+        reaches_far=True,
     ),
     _pattern(
         "gcp_project",
@@ -168,186 +162,10 @@ PATTERNS = (
     _pattern(
         "card",
         [b"%d" % digit for digit in range(2, 7)],
-        rb"(?:(?<![\w\\.-])|(?<=\\[nrtbf]))(?:4|5[1-5]|2[2-7]|3[47]|6[05])(?:[ -]?\d){11,17}(?!\w|-\w|\.\d)",
+        # The first digit stands first, so that the search jumps to it; what is before and in it is looked at then.
+        rb"[2-6](?:(?<![\w\\.-][2-6])|(?<=\\[nrtbf][2-6]))(?:(?<=4)|(?<=5)[1-5]|(?<=2)[2-7]|(?<=3)[47]|(?<=6)[05])"
+        rb"(?:\d{11,17}|\d{2,3}(?P<gap>[ -])\d{4,6}(?P=gap)\d{4,5}(?:(?P=gap)\d{1,7})?)(?!\w|-\w|\.\d)",
         check=_passes_luhn,
     ),
 )
 NAMES = tuple(pattern.name for pattern in PATTERNS)
-
-# Members of JSON objects and forms whose text is a secret, whatever it looks like. `token` is not: it is what log
-# probabilities are about.
-FIELDS = (
-    *("api[_-]?key", "x-api-key", "x-goog-api-key", "api[_-]?secret", "api[_-]?token"),
-    *(
-        "access[_-]?token",
-        "refresh[_-]?token",
-        "id[_-]?token",
-        "auth[_-]?token",
-        "session[_-]?token",
-        "bearer[_-]?token",
-    ),
-    *("secret", "client[_-]?secret", "secret[_-]?key", "(?:aws_?)?secret_?access_?key", "private[_-]?key"),
-    *("password", "passwd", "passphrase", "credentials?", "connection[_-]?string"),
-    *("authorization", "proxy-authorization", "(?:set-)?cookies?", "x-amz-security-token"),
-)
-
-_MAX_DEPTH = 3  # of encodings inside each other
-_BASE64 = re.compile(rb"(?:(?<![\w+/\\-])|(?<=\\[nrtbf]))(?:[A-Za-z0-9+/]{16,}|[A-Za-z0-9_-]{16,})={0,2}(?![\w+/-])")
-_GZIP = b"\x1f\x8b"
-
-
-class Secrets:
-    """Finds secrets: known values first, then patterns, fields, and what of all this is inside base64 or gzip.
-
-    ``known`` are values with their stand-ins. ``patterns`` are the user's own regular expressions by name, ``fields``
-    names of members, ``off`` names of patterns (or ``fields``) that are not to be looked for.
-
-    Raises:
-        UsageError: a pattern is no regular expression, or there is none of that name.
-    """
-
-    def __init__(
-        self,
-        known: Mapping[bytes, bytes],
-        *,
-        patterns: Mapping[str, str] | None = None,
-        fields: Iterable[str] = (),
-        off: Collection[str] = (),
-    ) -> None:
-        unknown = sorted(set(off) - {*NAMES, "fields", "base64"})
-        if unknown:
-            raise UsageError(
-                f"There is no pattern {unknown[0]!r} to switch off; there are: {', '.join(NAMES)}, fields."
-            )
-        self._known = dict(known)
-        longest_first = sorted(self._known, key=len, reverse=True)
-        self._exact = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None
-        self._patterns = [_users(name, text) for name, text in (patterns or {}).items()]
-        self._patterns += [pattern for pattern in PATTERNS if pattern.name not in off]
-        names = [*(() if "fields" in off else FIELDS), *map(re.escape, fields)]
-        self._fields = _field_patterns("|".join(names)) if names else ()
-        self._looks_inside = "base64" not in off
-
-    def find(self, data: bytes, depth: int = 0) -> list[Edit]:
-        """The edits that take all secrets out, in order, none reaching into another."""
-        if data.startswith(_GZIP):
-            return self._inside_gzip(data, depth)
-        found = [*self._found(data)]
-        if self._looks_inside and depth < _MAX_DEPTH:
-            found += self._inside_base64(data, depth)
-        return _without_overlaps(found)
-
-    def scrub(self, data: bytes, depth: int = 0) -> bytes:
-        """The bytes with stand-ins for what is secret."""
-        return apply(data, self.find(data, depth))
-
-    def _known_in(self, data: bytes) -> Iterator[Edit]:
-        if self._exact is not None:
-            for match in self._exact.finditer(data):
-                yield Edit(match.start(), match.end(), self._known[match[0]], "known")
-
-    def _found(self, data: bytes) -> Iterator[Edit]:
-        yield from self._known_in(data)
-        for pattern in self._patterns:
-            if not pattern.hints or any(hint in data for hint in pattern.hints):
-                yield from _matches(pattern, data)
-        for regex in self._fields:
-            for match in regex.finditer(data):
-                yield Edit(match.start("secret"), match.end("secret"), b"[scrubbed:field]", "field")
-
-    def _inside_base64(self, data: bytes, depth: int) -> Iterator[Edit]:
-        for match in _BASE64.finditer(data):
-            text = match[0]
-            is_url_safe = b"-" in text or b"_" in text
-            padded = text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % 4)
-            try:
-                decoded = (urlsafe_b64decode if is_url_safe else b64decode)(padded)
-            except binascii.Error:
-                continue
-            if decoded.startswith(_GZIP) or _is_text(decoded):
-                scrubbed = self.scrub(decoded, depth + 1)
-            else:  # an image, say: bytes at random look like much
-                scrubbed = apply(decoded, self._known_in(decoded))
-            if scrubbed != decoded:
-                encoded = (urlsafe_b64encode if is_url_safe else b64encode)(scrubbed)
-                yield Edit(match.start(), match.end(), encoded, "base64")
-
-    def _inside_gzip(self, data: bytes, depth: int) -> list[Edit]:
-        try:
-            decoded = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error):
-            return _without_overlaps([*self._found(data)])
-        scrubbed = self.scrub(decoded, depth + 1) if depth < _MAX_DEPTH else decoded
-        return [] if scrubbed == decoded else [Edit(0, len(data), gzip.compress(scrubbed, mtime=0), "gzip")]
-
-
-def apply(data: bytes, edits: Iterable[Edit]) -> bytes:
-    """The bytes with these edits made."""
-    parts, at = [], 0
-    for edit in edits:
-        parts += [data[at : edit.start], edit.stand_in]
-        at = edit.end
-    return b"".join(parts) + data[at:] if parts else data
-
-
-def _matches(pattern: Pattern, data: bytes) -> Iterator[Edit]:
-    group: str | int = "secret" if "secret" in pattern.regex.groupindex else 0
-    for match in pattern.regex.finditer(data):
-        secret = match[group]
-        if not secret or (pattern.check is not None and not pattern.check(secret)):
-            continue
-        start, end = match.span(group)
-        stand_in = _stand_in(pattern, secret)
-        if pattern.name == "card" and _is_number(data, start, end):
-            stand_in = b'"' + stand_in + b'"'  # a number in JSON: text in its place keeps the document one
-        if secret != stand_in:
-            yield Edit(start, end, stand_in, pattern.name)
-
-
-def _stand_in(pattern: Pattern, secret: bytes) -> bytes:
-    """Four digits of a hash tell values apart and give none of them away."""
-    name = pattern.name.encode()
-    suffix = blake2b(secret, digest_size=2).hexdigest().encode() if pattern.is_told_apart else b""
-    if pattern.is_bare:
-        return b"-".join(filter(None, (b"scrubbed", name.replace(b"_", b"-"), suffix)))
-    return b"[" + b":".join(filter(None, (b"scrubbed", name, suffix))) + b"]"
-
-
-def _is_number(data: bytes, start: int, end: int) -> bool:
-    before, after = data[:start].rstrip()[-1:], data[end:].lstrip()[:1]
-    return before in (b":", b"[", b",") and after in (b",", b"]", b"}")
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return False
-    return all(char.isprintable() or char.isspace() for char in text)
-
-
-def _users(name: str, text: str) -> Pattern:
-    if not re.fullmatch(r"[a-z0-9_-]+", name):
-        raise UsageError(f"The pattern's name {name!r} must be of small letters, digits, '_', '-'.")
-    try:
-        return Pattern(name, (), re.compile(text.encode()), is_told_apart=False)
-    except re.error as error:
-        raise UsageError(f"The pattern {name!r} is no regular expression: {error}.") from error
-
-
-def _field_patterns(names: str) -> tuple[re.Pattern[bytes], ...]:
-    """In JSON, also in JSON within a string of JSON, where quotes are escaped; in forms and queries."""
-    is_new = rb"(?!\[scrubbed)"
-    quoted = rb"(?P<quote>\\*[\"'])(?i:" + names.encode() + rb")(?P=quote)\s*:\s*(?P=quote)"
-    value = rb"(?P<secret>[^\r\n]{1,8192}?)(?<!\\)(?P=quote)"
-    pairs = rb"(?:(?<=[?&])|^)(?i:" + names.encode() + rb")=" + is_new + rb"(?P<secret>[^&#\s\"\\]+)"
-    return re.compile(quoted + is_new + value), re.compile(pairs)
-
-
-def _without_overlaps(edits: list[Edit]) -> list[Edit]:
-    """In order; of two that overlap, the one that begins first, of these the one that was found first."""
-    kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda each: each.start):
-        if not kept or edit.start >= kept[-1].end:
-            kept.append(edit)
-    return kept

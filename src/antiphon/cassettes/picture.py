@@ -59,27 +59,36 @@ def picture(path: str | Path, number: int | None = None) -> Iterator[RenderableT
             continue
         said = describe(interaction)
         title = Rule(Text(_title(index, interaction, said), style="bold"), align="left", style="dim")
-        if interaction.tool:
-            rows = _tool(interaction.tool)
-        else:
-            rows = _socket(interaction.websocket) if interaction.websocket else _exchange(interaction, said)
-        yield Group(title, _table(rows), Text())
+        yield Group(title, _table(rows(interaction, said)), Text())
 
 
-def _table(rows: Iterable[Row]) -> Table:
+def rows(interaction: Interaction, said: dict[str, Any]) -> Iterator[Row]:
+    """What was said, each text with its label; ``said`` is what `view.describe` gives."""
+    if interaction.tool:
+        return _tool(interaction.tool)
+    return _socket(interaction.websocket) if interaction.websocket else _exchange(interaction, said)
+
+
+def style_of(label: str) -> str:
+    """How a label is coloured."""
+    return _STYLES.get(label.partition(" ")[0], "")
+
+
+def _table(lines: Iterable[Row]) -> Table:
     """Labels in a column of their own, texts beside them, cut where they are long."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=_LABEL_COLUMNS, justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in rows:
-        style = _STYLES.get(label.partition(" ")[0], "")
+    for label, text in lines:
+        style = style_of(label)
         table.add_row(
-            Text(clean(label), style=f"bold {style}"), Text(_cut(text), style=style if label in _TINTED else "")
+            Text(clean(label), style=f"bold {style}"), Text(cut(text), style=style if label in _TINTED else "")
         )
     return table
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """As much of a foreign text as fits a screen, and how much more there is."""
     text = clean(text).strip()
     lines = text[:_MAX_CHARS].split("\n")[:_MAX_LINES]
     left = len(text) - len("\n".join(lines))

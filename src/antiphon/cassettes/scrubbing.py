@@ -18,7 +18,7 @@ from antiphon.cassettes.deltas import part, without_split_secrets
 from antiphon.cassettes.endpoints import is_stream
 from antiphon.cassettes.format import Chunk, Frame, Headers, Interaction, RecordedRequest, RecordedResponse, ToolCall
 from antiphon.cassettes.matching import CREDENTIALS
-from antiphon.cassettes.patterns import Edit, Secrets, apply
+from antiphon.cassettes.secrets import Edit, Secrets, apply
 
 # What explains an exchange and names nobody; a trailing * stands for any ending.
 KEPT_HEADERS = (
@@ -201,8 +201,9 @@ class _Scrubbing:
         """The chunks without secrets that several events give together."""
         if not is_stream(response):
             return response.chunks
-        places = [match.span("event") for match in _EVENT.finditer(response.body)]
-        joined = without_split_secrets([response.body[start:end] for start, end in places], self._secrets)
+        body = response.body
+        places = [match.span("event") for match in _EVENT.finditer(body)]
+        joined = without_split_secrets([body[start:end] for start, end in places], self._secrets)
         self.found |= joined.names
         edits = [Edit(*places[number], event, "") for number, event in sorted(joined.events.items())]
         return _edited(response.chunks, edits)

@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon.cassettes.endpoints import operation
 from antiphon.cassettes.format import Frame, Headers, Interaction, SocketSession
+from antiphon.cassettes.loading import Interactions
 from antiphon.cassettes.matching import Difference, compare, normalise
 from antiphon.errors import CassetteExhausted, CassetteMismatch, ConnectionLost, RequestRejected
 from antiphon.transport import HttpRequest, WebSocketClose
@@ -27,15 +28,16 @@ class SocketPlayer:
     Where the client speaks first, the recording is chosen by what it says.
     """
 
-    def __init__(self, interactions: list[Interaction], *, speed: float = 0.0, name: str = "the recording") -> None:
-        self._left = [each for each in interactions if each.kind == "websocket"]
-        self._known = sorted({_operation(each) for each in self._left})
+    def __init__(self, interactions: Interactions, *, speed: float = 0.0, name: str = "the recording") -> None:
+        self._all = interactions
+        self._left = [index for index in range(len(interactions)) if interactions.kind(index) == "websocket"]
+        self._operations = {index: self._operation(index) for index in self._left}
         self._speed = speed
         self._name = name
 
     @property
-    def unplayed(self) -> list[Interaction]:
-        """The recordings that nobody has asked for yet."""
+    def waiting(self) -> list[int]:
+        """The numbers of the recordings that nobody has asked for yet."""
         return list(self._left)
 
     async def connect(self, request: HttpRequest) -> PlayedSocket:
@@ -48,25 +50,30 @@ class SocketPlayer:
             ConnectionLost: the recorded handshake failed.
         """
         wanted = operation(request.url)
-        if wanted not in self._known:
-            known = ", ".join(self._known) or "nothing"
+        if wanted not in self._operations.values():
+            known = ", ".join(sorted(set(self._operations.values()))) or "nothing"
             raise CassetteMismatch(f"{self._name} holds no WebSocket of {wanted}; it holds: {known}.")
-        found = [each for each in self._left if _operation(each) == wanted]
+        found = {index: self._all[index] for index in self._left if self._operations[index] == wanted}
         if not found:
             raise CassetteExhausted(f"Every WebSocket of {wanted} that {self._name} holds was played already.")
-        response = found[0].response
+        first, interaction = next(iter(found.items()))
+        response = interaction.response
         if response is not None and response.status != _SWITCHING:
-            self._left.remove(found[0])
+            self._left.remove(first)
             if response.status is None:
                 raise ConnectionLost("The recorded handshake was not answered.")
             raise RequestRejected("The recorded handshake was refused.", status=response.status)
         return PlayedSocket(found, self._left, self._speed)
 
+    def _operation(self, index: int) -> str:
+        request = self._all.asked(index)[1]
+        return "" if request is None else operation(request.url)
+
 
 class PlayedSocket:
     """One recorded WebSocket. A message that was not recorded ends it, with the difference as the reason."""
 
-    def __init__(self, candidates: list[Interaction], left: list[Interaction], speed: float) -> None:
+    def __init__(self, candidates: dict[int, Interaction], left: list[int], speed: float) -> None:
         self._candidates = candidates
         self._left = left
         self._speed = speed
@@ -76,14 +83,15 @@ class PlayedSocket:
         self._moved = asyncio.Condition()
         self._failure: WebSocketClose | None = None
         self._is_closed = False
-        first = _frames(candidates[0])
+        number, self._first = next(iter(candidates.items()))
+        first = _frames(self._first)
         if not first or first[0].sender == "server":
-            self._choose(candidates[0])
+            self._choose(number)
 
     @property
     def headers(self) -> Headers:
         """The headers of the recorded handshake."""
-        response = (self._chosen or self._candidates[0]).response
+        response = (self._chosen or self._first).response
         return () if response is None else response.headers
 
     async def send(self, message: str | bytes) -> None:
@@ -141,8 +149,8 @@ class PlayedSocket:
     def _difference(self, message: str | bytes) -> Difference | None:
         """In what a message differs from the recorded one; the first message chooses the recording."""
         if self._chosen is None:
-            candidates = [each for each in self._candidates if any(each is other for other in self._left)]
-            found = [(each, _differences(_frames(each)[0].data, message)) for each in candidates if _frames(each)]
+            firsts = {each: _frames(self._candidates[each])[:1] for each in self._candidates if each in self._left}
+            found = [(each, _differences(first[0].data, message)) for each, first in firsts.items() if first]
             if not found:
                 return Difference("$", msgspec.UNSET, str(message))
             nearest, differences = min(found, key=lambda pair: len(pair[1]))
@@ -152,14 +160,11 @@ class PlayedSocket:
             return Difference("$", msgspec.UNSET, str(message))
         return next(iter(_differences(self._frames[self._at].data, message)), None)
 
-    def _choose(self, interaction: Interaction) -> None:
-        self._chosen = interaction
-        self._frames = list(_frames(interaction))
-        self._left[:] = [each for each in self._left if each is not interaction]
-
-
-def _operation(interaction: Interaction) -> str:
-    return "" if interaction.request is None else operation(interaction.request.url)
+    def _choose(self, number: int) -> None:
+        self._chosen = self._candidates[number]
+        self._frames = list(_frames(self._chosen))
+        if number in self._left:
+            self._left.remove(number)
 
 
 def _frames(interaction: Interaction) -> tuple[Frame, ...]:

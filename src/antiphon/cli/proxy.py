@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_UPSTREAM_HELP = (
+UPSTREAM_HELP = (
     "Where calls go: URL, /prefix=URL (the prefix is left out upstream) or host=URL. May be given several times."
 )
 
 
-def _listening(command: Command) -> Command:
+def listening(command: Command) -> Command:
     """The options of a verb that listens."""
     for option in (
         click.option(
@@ -36,7 +36,7 @@ def _listening(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--upstream", "upstreams", metavar="URL", multiple=True, required=True, help=_UPSTREAM_HELP)
+@click.option("--upstream", "upstreams", metavar="URL", multiple=True, required=True, help=UPSTREAM_HELP)
 @click.option("--cassette", metavar="FILE", required=True, help="Where it is written; an existing one is continued.")
 @click.option(
     "--auto", "mode", flag_value="auto", help="Answer from the cassette what is in it; record what is missing."
@@ -44,7 +44,7 @@ def _listening(command: Command) -> Command:
 @click.option(
     "--refresh", "mode", flag_value="refresh", help="Ask everything anew; replace in the cassette what changed."
 )
-@_listening
+@listening
 def record(upstreams: tuple[str, ...], cassette: str, mode: str | None, host: str, port: int, log_level: str) -> None:
     """Pass every call on to its upstream, and write down what is said.
 
@@ -63,7 +63,7 @@ def record(upstreams: tuple[str, ...], cassette: str, mode: str | None, host: st
 @click.option(
     "--upstream", "upstreams", metavar="URL", multiple=True, help="As it was given to record, if that is lost."
 )
-@_listening
+@listening
 def replay(
     cassette: str, speed: float, match: str, upstreams: tuple[str, ...], host: str, port: int, log_level: str
 ) -> None:
@@ -78,7 +78,7 @@ def replay(
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--cassette", metavar="FILE", required=True)
 @click.option("--mode", type=click.Choice(["replay", "record", "auto", "refresh"]), default="replay", show_default=True)
-@click.option("--upstream", "upstreams", metavar="URL", multiple=True, help=_UPSTREAM_HELP)
+@click.option("--upstream", "upstreams", metavar="URL", multiple=True, help=UPSTREAM_HELP)
 @click.option("--speed", type=click.FloatRange(min=0), default=0.0, help="Factor on recorded delays; 0 is at once.")
 @click.option("--match", type=click.Choice(["body", "order"]), default="body", show_default=True)
 @click.option("--prune", is_flag=True, help="Drop from the cassette what a replay that succeeded never asked for.")
@@ -105,7 +105,7 @@ def run(
 
     configure_logging("warning")
     with explained(EXIT_NOT_STARTED):
-        settings = _settings(upstreams, mode=mode, cassette=Path(cassette), speed=speed, match=match)
+        settings = proxy_settings(upstreams, mode=mode, cassette=Path(cassette), speed=speed, match=match)
         settings = _with_upstreams(settings, client_upstreams(os.environ))
         code = run_child(settings, command, env=os.environ, tell=warn, prunes=prune)
     sys.exit(code)
@@ -117,10 +117,11 @@ def _serve(log_level: str, upstreams: tuple[str, ...], **fields: Any) -> None:
 
     configure_logging(log_level)
     with explained(EXIT_NOT_STARTED):
-        serve_proxy(_settings(upstreams, **fields), say=say, tell=warn)
+        serve_proxy(proxy_settings(upstreams, **fields), say=say, tell=warn)
 
 
-def _settings(upstreams: tuple[str, ...], **fields: Any) -> ProxySettings:
+def proxy_settings(upstreams: tuple[str, ...], **fields: Any) -> ProxySettings:
+    """What a proxy is to do, its upstreams as they were written."""
     from antiphon.config import load_scrub
     from antiphon.server.proxying import ProxySettings
     from antiphon.server.upstreams import parse

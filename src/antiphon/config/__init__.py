@@ -1,6 +1,7 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
-from antiphon.config.loading import hash_key, load_dialects, load_settings
+from antiphon.config.keys import hash_key
+from antiphon.config.loading import load_data_dir, load_dialects, load_settings
 from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
@@ -36,6 +37,7 @@ __all__ = [
     "UpstreamSettings",
     "dialect_of",
     "hash_key",
+    "load_data_dir",
     "load_dialects",
     "load_scrub",
     "load_settings",

@@ -6,7 +6,6 @@ Secrets are the exception: they are in no message.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
 import re
@@ -19,6 +18,7 @@ import msgspec
 
 from antiphon.config.dialects import check_entries, read_entries, with_users
 from antiphon.config.files import nearest, read_toml
+from antiphon.config.keys import parse_api_keys, parse_seal_keys
 from antiphon.config.mcp import check_egress, check_mcp_servers
 from antiphon.config.presets import presets
 from antiphon.config.scrub import check_scrub
@@ -39,8 +39,6 @@ TOML_NAME = "antiphon.toml"
 
 # The name of the upstream that ``--upstream`` or ANTIPHON_UPSTREAM gives; it comes before those of antiphon.toml.
 DEFAULT_UPSTREAM = "default"
-
-MIN_SEAL_KEY_LENGTH = 32
 
 # Where a replay looks for nothing: ``.invalid`` never resolves (RFC 6761), and only the path is matched.
 _REPLAY_BASE_URL = "http://replay.invalid/v1"
@@ -195,9 +193,9 @@ def load_settings(flags: Mapping[str, Any], env: Mapping[str, str], toml_path: P
             name: _build(struct, toml.table(name).given(struct.__struct_fields__))
             for name, struct in _SETTINGS_TABLES.items()
         },
-        api_keys=_api_keys(env.get("ANTIPHON_API_KEYS", "")),
+        api_keys=parse_api_keys(env.get("ANTIPHON_API_KEYS", "")),
         owners=_owners(toml.table("owners")),
-        seal_keys=_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
+        seal_keys=parse_seal_keys(env.get("ANTIPHON_SEAL_KEYS", "")),
         scrub=check_scrub(toml.values.get("scrub", {}), toml.path),
         mcp_servers=check_mcp_servers(
             toml.values.get("mcp_servers", {}), toml.path, env, needs_keys="replay" not in given
@@ -215,6 +213,17 @@ def load_dialects(toml_path: Path | None = None) -> tuple[Entry, ...]:
         ConfigError: a file is wrong; the message names file, entry and key.
     """
     return _dialects(_read_toml(toml_path))
+
+
+def load_data_dir(env: Mapping[str, str], toml_path: Path | None = None) -> Path:
+    """Where runs are kept, for those who only look at them; ``toml_path`` as for `load_settings`.
+
+    Raises:
+        ConfigError: the configuration cannot be read, or names no path.
+    """
+    given = _read_toml(toml_path).given(_SCALARS, tables=_TABLES) | _from_flags_and_env({}, env)
+    data_dir: Path = _checked("data_dir", Path, given["data_dir"]) if "data_dir" in given else _default_data_dir(env)
+    return data_dir
 
 
 def _from_flags_and_env(flags: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, _Given]:
@@ -419,46 +428,10 @@ def _check_upstream(name: str, upstreams: Mapping[str, UpstreamSettings], source
 # --- who may call ----------------------------------------------------------------------------
 
 
-def hash_key(key: str) -> str:
-    """What is kept of a caller's key: the hexadecimal SHA-256 of it."""
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _api_keys(variable: str) -> dict[str, str]:
-    """``owner=key`` or ``key``, comma separated, as hash to owner. No message shows a key."""
-    if not variable:
-        return {}
-    keys: dict[str, str] = {}
-    for position, entry in enumerate(variable.split(","), start=1):
-        # `abc==` is a key that ends as base64 does, not a key of the owner `abc`.
-        found = re.fullmatch(r"(?:([\w.@-]+)=(?=[^=]))?(\S+)", entry.strip())
-        if not found:
-            raise ConfigError(
-                f"ANTIPHON_API_KEYS: entry {position} is empty or has a space in it; it must be 'key' or 'owner=key'."
-            )
-        owner, digest = found[1], hash_key(found[2])
-        if digest in keys:
-            raise ConfigError(f"ANTIPHON_API_KEYS: entry {position} repeats the key of an earlier one. Drop it.")
-        keys[digest] = owner or f"key_{digest[:32]}"
-    return keys
-
-
 def _owners(tables: _Table) -> dict[str, OwnerSettings]:
     return {
         name: _build(OwnerSettings, tables.table(name).given(OwnerSettings.__struct_fields__)) for name in tables.values
     }
-
-
-def _seal_keys(variable: str) -> tuple[str, ...]:
-    """The secrets, comma separated, the newest first. No message shows one."""
-    keys = tuple(key.strip() for key in variable.split(",")) if variable else ()
-    for position, key in enumerate(keys, start=1):
-        if len(key) < MIN_SEAL_KEY_LENGTH:
-            raise ConfigError(
-                f"ANTIPHON_SEAL_KEYS: key {position} is shorter than {MIN_SEAL_KEY_LENGTH} characters. Use a random"
-                " one, such as `openssl rand -hex 32` gives."
-            )
-    return keys
 
 
 def _check_access(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from antiphon.retrieval.chunking import Chunk
 from antiphon.retrieval.filters import Attributes, Filter
 from antiphon.retrieval.models import Embedded, check_dimensions, matrix_of, model_for
 from antiphon.retrieval.vectors import Rows, View
-from antiphon.retrieval.words import Allowed, Words
+from antiphon.retrieval.words import MOST_FILES_IN_QUERY, Allowed, Words
 from antiphon.store.locking import lock_directory
 
 if TYPE_CHECKING:
@@ -310,8 +310,10 @@ class Index:
             )
 
     def flush(self) -> None:
-        """Bring the lexical index up to date now, so that no search has to."""
+        """Bring the lexical index up to date now, so that no search has to, and let go of what writing needs."""
         self._refresh()
+        with self._writing():
+            self._words.rest()
 
     # --- within --------------------------------------------------------------------------------------
 
@@ -322,13 +324,14 @@ class Index:
         return _Held(self, self._read_lock)
 
     def _moment(self, wanted: Filter | None) -> tuple[View, Mask | None, list[int] | None]:
-        """The rows as they are now, which of them a filter wants, and the numbers of the files that it wants."""
+        """The rows as they are now, which of them a filter wants, and the numbers of the files, if they are few."""
         with self._memory_lock:
             view = self._rows.view()
             if wanted is None:
                 return view, None, None
             slots = self._attributes.mask(wanted)
-            files = [no for no, slot in self._slots.items() if slots[slot]]
+            few = slots.sum() <= MOST_FILES_IN_QUERY
+            files = [self._file_of_slot[slot] for slot in slots.nonzero()[0]] if few else None
         return view, slots[view.files], files
 
     def _refresh(self) -> None:
@@ -382,6 +385,7 @@ class Index:
         with self._memory_lock:
             self._rows, self._attributes = rows, attributes
             self._slots: dict[int, int] = {}  # file number -> row of its attributes
+            self._file_of_slot: list[int] = []  # of all that ever were, since a search may still look at them
             self._bytes = 0
             self._model = self._writer.model("current")
             files = list(self._writer.files())
@@ -406,6 +410,7 @@ class Index:
     def _take_in(self, file: FileRow, matrix: Any) -> None:
         slot = self._attributes.append(file.attributes)
         self._slots[file.no] = slot
+        self._file_of_slot.append(file.no)
         self._bytes += file.bytes
         self._rows.append(file.first_chunk, file.chunks, slot, matrix)
 

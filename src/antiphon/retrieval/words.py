@@ -35,7 +35,7 @@ _MOST_TERMS = 256  # of a query
 
 # A filter that leaves fewer files than this is part of the query; others are applied to what was found, of which ever
 # more is taken. Measured for 100,000 chunks: 1,000 files in the query take 2 ms, as 10,000 results do.
-_FILES_IN_QUERY = 1_000
+MOST_FILES_IN_QUERY = 1_000
 _TAKEN = (1_000, 10_000, 100_000)
 
 
@@ -49,8 +49,8 @@ class WordHit(msgspec.Struct, frozen=True):
 class Allowed(msgspec.Struct, frozen=True):
     """Which chunks may be found.
 
-    ``rows_of`` gives a row for each chunk id, or -1; ``files`` are the numbers of those that a filter wants, None for
-    all.
+    ``rows_of`` gives a row for each chunk id, or -1. ``files`` are the numbers of those that a filter wants, if there
+    are at most `MOST_FILES_IN_QUERY`; None where nothing is filtered, or more are wanted.
     """
 
     rows_of: Rows
@@ -121,6 +121,11 @@ class Words:
             self._searcher = self._index.searcher()
         self._pending = None
 
+    def rest(self) -> None:
+        """Give back the memory and the threads that writing takes; the next `write` takes them again."""
+        if self._pending is None:
+            self.close()
+
     def start_anew(self) -> None:
         """Forget everything, whatever state it is in."""
         self.close()
@@ -153,7 +158,7 @@ class Words:
                 for term in terms
             ]
         )
-        if allowed.files is not None and len(allowed.files) <= _FILES_IN_QUERY:
+        if allowed.files is not None:
             files = q.const_score_query(q.term_set_query(self._schema, "file", allowed.files), 0.0)
             asked = q.boolean_query([(self._tantivy.Occur.Must, asked), (self._tantivy.Occur.Must, files)])
         hits: list[WordHit] = []

@@ -6,6 +6,9 @@ import asyncio
 import signal
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
 
 from antiphon.cassettes.pruning import prune
 from antiphon.errors import ConfigError
@@ -55,6 +58,19 @@ def client_environment(url: str, env: Mapping[str, str], *, is_replay: bool) -> 
     return found
 
 
+def led_to(settings: ProxySettings, env: Mapping[str, str]) -> tuple[ProxySettings, dict[str, str]]:
+    """The settings with an upstream for each SDK, and the environment that says so.
+
+    An upstream that takes all paths is every SDK's; one without a path is meant with the path that the SDK adds.
+    """
+    everywhere = next((each.base_url for each in settings.upstreams if not each.prefix and not each.host), None)
+    if everywhere is not None:
+        suffixed = not urlsplit(everywhere).path.strip("/")
+        env = dict(env) | {each.variable: everywhere + (each.suffix if suffixed else "") for each in CLIENTS}
+    more = (*settings.upstreams, *client_upstreams(env))
+    return msgspec.structs.replace(settings, upstreams=more), dict(env)
+
+
 def _given(client: Client, env: Mapping[str, str]) -> str:
     """The user's own address of an upstream; Ollama's may lack the scheme."""
     value = env.get(client.variable, "").strip().rstrip("/")
@@ -93,9 +109,9 @@ async def _run_child(
         finally:
             server.should_exit = True
             await serving
-    for line in opened.report():
+    for line in opened.report:
         tell(line)
-    return code, opened.unplayed()
+    return code, opened.unplayed
 
 
 async def _child(command: Sequence[str], env: Mapping[str, str]) -> int:

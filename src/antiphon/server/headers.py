@@ -22,7 +22,7 @@ def end_to_end(
     headers: tuple[tuple[str, str], ...], dropped: frozenset[str] = HOP_BY_HOP
 ) -> tuple[tuple[str, str], ...]:
     """The headers without ``dropped`` ones, and those that the connection names as its own."""
-    named = {
-        each.strip().lower() for name, value in headers if name == "connection" for each in value.split(",")
-    } | dropped
-    return tuple(pair for pair in headers if pair[0] not in named)
+    for name, value in headers:
+        if name == "connection":
+            dropped = dropped | {each.strip().lower() for each in value.split(",")}
+    return tuple([pair for pair in headers if pair[0] not in dropped])

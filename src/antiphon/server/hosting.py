@@ -10,12 +10,13 @@ from antiphon.agent.hosted import HostedTools
 from antiphon.config import EgressSettings, McpServerSettings
 from antiphon.retrieval.filters import compile_filter
 from antiphon.retrieval.search import ranking_options
-from antiphon.retrieval.stores import Results, SearchableStores
+from antiphon.retrieval.stores import SearchableStores
 from antiphon.tools.base import ToolResult
-from antiphon.tools.file_search import search_files
+from antiphon.tools.file_search import Found, search_files
 from antiphon.tools.mcp.naming import named_servers, with_defaults
 from antiphon.wire.hosted import FileSearchTool, file_searches, mcp_tools
 from antiphon.wire.items import Item
+from antiphon.wire.vector_stores import SearchResult
 
 
 class Hosting:
@@ -59,14 +60,25 @@ class Hosting:
                 await self._stores.require(owner, vector_store_id)
 
     async def _search(self, owner: str, tool: FileSearchTool, queries: Sequence[str]) -> ToolResult:
-        async def find(tool: FileSearchTool, queries: Sequence[str]) -> Results:
-            return await self._stores.search(
-                owner,
-                tool.vector_store_ids,
-                queries,
-                filters=tool.filters,
-                ranking=ranking_options(tool.ranking_options),
-                max_num_results=tool.max_num_results,
-            )
+        return await search_files(self._found(owner, tool, queries))
 
-        return await search_files(find, tool, queries)
+    async def _found(self, owner: str, tool: FileSearchTool, queries: Sequence[str]) -> Found:
+        found = await self._stores.search(
+            owner,
+            tool.vector_store_ids,
+            queries,
+            filters=tool.filters,
+            ranking=ranking_options(tool.ranking_options),
+            max_num_results=tool.max_num_results,
+        )
+        return Found([_shown(result) for result in found.results], found.queries, found.notes)
+
+
+def _shown(result: SearchResult) -> dict[str, Any]:
+    return {
+        "file_id": result.file_id,
+        "filename": result.filename,
+        "score": result.score,
+        "attributes": result.attributes,
+        "text": "\n".join(part["text"] for part in result.content),
+    }

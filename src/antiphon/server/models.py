@@ -31,7 +31,8 @@ class Listing(NamedTuple):
 class Models:
     """The routes under ``/v1/models``. Upstreams are asked again after ``CACHE_S``.
 
-    ``named`` are models that no upstream lists, aliases and those of recordings: by id, with who owns them.
+    ``named`` gives models that no upstream lists, aliases and those of recordings: by id, with who owns them. It is
+    asked when a list is wanted: a recording may be long.
     """
 
     def __init__(
@@ -40,14 +41,12 @@ class Models:
         resolve: Callable[[str], Sequence[Target]],
         clock: Clock,
         *,
-        named: Mapping[str, str] | None = None,
+        named: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._providers = providers
         self._resolve = resolve
         self._clock = clock
-        self._named = {
-            id_: {"id": id_, "object": "model", "created": 0, "owned_by": owner} for id_, owner in (named or {}).items()
-        }
+        self._named = named
         self._asking = asyncio.Lock()
         self._listing: Listing | None = None
         self._stale_at_s = 0.0
@@ -97,6 +96,9 @@ class Models:
         answers = await asyncio.gather(*(_models(provider) for provider in self._providers))
         models: dict[str, dict[str, Any]] = {}
         failures: dict[str, AntiphonError] = {}
+        named = {
+            id_: {"id": id_, "object": "model", "created": 0, "owned_by": owner} for id_, owner in self._named().items()
+        }
         for provider, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, AntiphonError):
                 _log.warning("upstream %s gives no list of models: %s", provider.name, answer)
@@ -105,7 +107,7 @@ class Models:
             for model in answer:
                 name = self._name(provider, str(model["id"]))
                 models[name] = {"object": "model", "created": 0, "owned_by": provider.name} | model | {"id": name}
-        return Listing(self._named | models, failures)
+        return Listing(named | models, failures)
 
     def _name(self, provider: Provider, model: str) -> str:
         """What to ask for here to reach a provider's model: its own name, unless that leads elsewhere."""

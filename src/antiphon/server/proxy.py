@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from antiphon.clock import Clock, Ids
@@ -21,7 +22,14 @@ from antiphon.server.exchange import CLIENT_GONE_STATUS, ClientGone, Exchange
 from antiphon.server.headers import HOP_BY_HOP, end_to_end
 from antiphon.server.streaming import while_connected
 from antiphon.server.upstreams import Upstreams
-from antiphon.transport import HttpRequest, SocketTransport, WebSocket, WebSocketClose
+from antiphon.transport import (
+    HttpRequest,
+    HttpResponse,
+    PromptTransport,
+    SocketTransport,
+    WebSocket,
+    WebSocketClose,
+)
 
 # The largest file that OpenAI takes in one request.
 MAX_BODY_BYTES = 512 * 1024 * 1024
@@ -44,6 +52,7 @@ class Proxy:
 
     def __init__(self, transport: SocketTransport, upstreams: Upstreams, *, clock: Clock, ids: Ids) -> None:
         self._transport = transport
+        self._prompt = transport if isinstance(transport, PromptTransport) else None
         self._upstreams = upstreams
         self._clock = clock
         self._ids = ids
@@ -95,15 +104,13 @@ class Proxy:
     async def _attempt(self, exchange: Exchange) -> HttpError | None:
         """Relay the exchange; return what it failed of."""
         try:
-            body = await exchange.body(encoded=True)
             request = HttpRequest(
                 method=exchange.method,
                 url=self._upstreams.url(exchange.header(b"host") or "", _target(exchange)),
                 headers=end_to_end(tuple(exchange.headers()), _NOT_SENT),
-                body=body,
-                interaction=self._ids.new("int"),
+                body=await exchange.body(encoded=True),
             )
-            await while_connected(exchange, self._relay(exchange, request))
+            await self._give(exchange, request)
         except AntiphonError as error:
             return from_exception(error)
         except asyncio.CancelledError:
@@ -112,8 +119,25 @@ class Proxy:
             return _STOPPING
         return None
 
-    async def _relay(self, exchange: Exchange, request: HttpRequest) -> None:
-        response = await self._transport.send(request)
+    async def _give(self, exchange: Exchange, request: HttpRequest) -> None:
+        if self._prompt is None:
+            request = msgspec.structs.replace(request, interaction=self._ids.new("int"))
+            await while_connected(exchange, self._relay(exchange, self._transport.send(request)))
+            return
+        response = self._prompt.take(request)
+        whole = response.whole
+        if whole is None:
+            await while_connected(exchange, self._relay(exchange, response.begun()))
+            return
+        # Nothing is waited for, so nobody has to watch meanwhile whether the client is still there.
+        await exchange.relay(response.status, _raw(end_to_end(response.headers, HOP_BY_HOP)))
+        *pieces, last = whole or [b""]
+        for piece in pieces:
+            await exchange.write(piece)
+        await exchange.end(last)
+
+    async def _relay(self, exchange: Exchange, coming: Awaitable[HttpResponse]) -> None:
+        response = await coming
         try:
             await exchange.relay(response.status, _raw(end_to_end(response.headers, HOP_BY_HOP)))
             async for chunk in response.chunks():

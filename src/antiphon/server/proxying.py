@@ -13,25 +13,36 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, read
-from antiphon.cassettes.modes import Auto
+from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, endpoint, load
+from antiphon.cassettes.loading import Held, Interactions, first_url
+from antiphon.cassettes.modes import Auto, Fork
 from antiphon.cassettes.refreshing import Refresh
+from antiphon.cassettes.writing import Writer
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import ScrubSettings
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, UsageError
 from antiphon.providers.http import HttpTransport
 from antiphon.server.proxy import Proxy
 from antiphon.server.serving import Server, listen, loop_factory
 from antiphon.server.upstreams import NOWHERE, Upstream, Upstreams, recorded
 from antiphon.transport import HttpRequest, SocketTransport
 
-Mode = Literal["record", "replay", "auto", "refresh", "live"]
+Mode = Literal["record", "replay", "auto", "refresh", "live", "fork"]
 _log = logging.getLogger("antiphon.proxy")
 
 Say = Callable[[str], None]
 
 # How many interactions that nobody asked for are named one by one.
 _MAX_NAMED = 10
+
+
+class ForkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run leaves its recording: after the first ``at`` interactions, which are written to ``into`` and followed
+    there by what is live. ``model`` is asked in the place of the recorded one."""
+
+    at: int
+    into: Path
+    model: str | None = None
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +56,16 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 0.0
     match: Literal["body", "order"] = "body"
     scrub: ScrubSettings = ScrubSettings()
+    fork: ForkSettings | None = None
 
 
 class Opened(NamedTuple):
-    """A proxy; once it is closed, ``report`` gives what there is to say, ``unplayed`` what nobody asked for."""
+    """A proxy; once it is closed, ``report`` holds what there is to say, ``unplayed`` the numbers of what nobody asked
+    for."""
 
     proxy: Proxy
-    report: Callable[[], list[str]]
-    unplayed: Callable[[], list[int]]
+    report: list[str]
+    unplayed: list[int]
 
 
 @asynccontextmanager
@@ -64,55 +77,70 @@ async def open_proxy(settings: ProxySettings, *, say: Say | None = None) -> Asyn
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        player, kept = _player(settings, say)
-        upstreams = Upstreams([*settings.upstreams, *recorded(kept)] if player else settings.upstreams)
+        kept = _kept(settings)
+        player = None if kept is None else _player(settings, kept, say)
+        upstreams = Upstreams([*settings.upstreams, *(() if kept is None else recorded(kept.upstreams()))])
         transport: SocketTransport
-        report: Callable[[], list[str]] = list
         if settings.mode == "replay":
             assert player is not None
-            transport, report = player, lambda: _unplayed_lines(kept, _unplayed(player, kept))
+            transport = player
         else:
             # A subscription may say nothing for hours; how long to wait is the client's to decide.
             transport = HttpTransport(raw=True, read_timeout_s=None)
             if settings.mode != "live":
                 transport = _recording(settings, transport, upstreams, player, clock, say)
         stack.push_async_callback(transport.close)
-        proxy = Proxy(transport, upstreams, clock=clock, ids=RandomIds())
-        stack.push_async_callback(proxy.close)
-        yield Opened(proxy, report, lambda: _unplayed(player, kept) if player else [])
+        opened = Opened(Proxy(transport, upstreams, clock=clock, ids=RandomIds()), [], [])
+        if player is not None:
+            stack.callback(_look_back, player, settings, opened)
+        stack.push_async_callback(opened.proxy.close)
+        yield opened
 
 
-def _player(settings: ProxySettings, say: Say | None) -> tuple[Player | None, list[Interaction]]:
-    """The player of the cassette, where one is to be replayed, and the interactions in it."""
+def _kept(settings: ProxySettings) -> Interactions | None:
+    """What the cassette holds, where it is to be replayed."""
     path = settings.cassette
-    if settings.mode not in ("replay", "auto") or path is None:
-        return None, []
-    kept = [] if settings.mode == "auto" and _is_missing(path) else list(read(path))
+    if settings.mode not in ("replay", "auto", "fork") or path is None:
+        return None
+    if settings.fork is not None:
+        return _beginning(path, settings.fork.at)
+    return Held(()) if settings.mode == "auto" and _is_missing(path) else load(path)
 
-    numbers = {id(each): index for index, each in enumerate(kept)}
+
+def _beginning(path: Path, count: int) -> Interactions:
+    """The first interactions of a recording."""
+    kept = load(path)
+    try:
+        if count > len(kept):
+            raise UsageError(f"{path} holds {len(kept)} interactions; it cannot be forked after {count}.")
+        return Held([kept[index] for index in range(count)])
+    finally:
+        kept.close()
+
+
+def _player(settings: ProxySettings, kept: Interactions, say: Say | None) -> Player:
     tell_line = say or _log.info
 
-    def tell(interaction: Interaction, differences: Sequence[object]) -> None:
+    def tell(number: int, differences: Sequence[object]) -> None:
         for difference in differences:
-            tell_line(f"replay: interaction {numbers[id(interaction)]}: {difference}")
+            tell_line(f"replay: interaction {number}: {difference}")
 
-    player = Player(
+    return Player(
         kept,
         match=settings.match,
         on_difference=tell,
         speed=settings.speed,
         joins=True,
         scrub=_scrubber(settings),
-        name=str(path),
+        name=str(settings.cassette),
         remedy=_remedy(settings, kept),
     )
-    return player, kept
 
 
-def _remedy(settings: ProxySettings, kept: Sequence[Interaction]) -> str:
+def _remedy(settings: ProxySettings, kept: Interactions) -> str:
     """The command that records what a replay misses."""
-    known = [*settings.upstreams, *(each for each in recorded(kept) if each.base_url != NOWHERE)]
-    urls = [urlsplit(each.request.url) for each in kept if each.request is not None]
+    known = [*settings.upstreams, *(each for each in recorded(kept.upstreams()) if each.base_url != NOWHERE)]
+    urls = [urlsplit(url) for url in filter(None, [first_url(kept)])]
     given = [str(each) for each in known] or [f"{url.scheme}://{url.netloc}" for url in urls[:1]] or ["URL"]
     return f"antiphon record --auto {' '.join(f'--upstream {each}' for each in given)} --cassette {{file}}"
 
@@ -128,18 +156,33 @@ def _recording(
     path = settings.cassette
     if path is None:
         raise ConfigError(f"The mode {settings.mode!r} needs a cassette. Name one with --cassette.")
-    scrub = _scrubber(settings)
+    scrub, say = _scrubber(settings), say or _log.info
 
     def tags(request: HttpRequest) -> dict[str, str]:
         return upstreams.tags(request.url)
 
     try:
         if settings.mode == "refresh":
-            return Refresh(live, path, clock=clock, scrub=scrub, tags=tags, tell=say or _log.info)
+            return Refresh(live, path, clock=clock, scrub=scrub, tags=tags, tell=say)
+        if settings.fork is not None and player is not None:
+            count = _begin(settings.fork, player.unplayed, scrub)
+            recorder = Recorder(live, settings.fork.into, clock=clock, scrub=scrub, tags=tags)
+            return Fork(player, recorder, count=count, model=settings.fork.model, on_live=lambda: say("fork: now live"))
         recorder = Recorder(live, path, clock=clock, scrub=scrub, tags=tags)
     except OSError as error:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     return Auto(player, recorder) if player else recorder
+
+
+def _begin(fork: ForkSettings, beginning: Sequence[Interaction], scrub: Scrubber) -> int:
+    """Write what comes before the fork; gives how many of it a proxy is asked for."""
+    if not _is_missing(fork.into):
+        raise UsageError(f"{fork.into} is there already. Name another file with --cassette.")
+    writer = Writer(fork.into)
+    for each in beginning:
+        writer.append(scrub(each))
+    writer.close()
+    return sum(each.kind != "tool" for each in beginning)
 
 
 def _scrubber(settings: ProxySettings) -> Scrubber:
@@ -150,13 +193,17 @@ def _is_missing(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
-def _unplayed(player: Player, kept: Sequence[Interaction]) -> list[int]:
-    left = {id(each) for each in player.unplayed}
-    return [index for index, each in enumerate(kept) if id(each) in left]
+def _look_back(player: Player, settings: ProxySettings, opened: Opened) -> None:
+    """Note what of the cassette was not played, as long as its file is open."""
+    left = player.unplayed_numbers()
+    opened.unplayed[:] = [each for each in left if player.kind(each) != "tool"]  # which no proxy is asked for
+    if settings.mode in ("replay", "fork"):
+        opened.report[:] = _unplayed_lines(player, opened.unplayed)
 
 
-def _unplayed_lines(kept: Sequence[Interaction], left: list[int]) -> list[str]:
-    lines = [f"replay: interaction {index} was never asked for: {_named(kept[index])}" for index in left[:_MAX_NAMED]]
+def _unplayed_lines(player: Player, left: list[int]) -> list[str]:
+    named = [(index, _named(player.interaction(index))) for index in left[:_MAX_NAMED]]
+    lines = [f"replay: interaction {index} was never asked for: {name}" for index, name in named]
     if len(left) > _MAX_NAMED:
         lines.append(f"replay: {len(left) - _MAX_NAMED} more were never asked for")
     return lines
@@ -188,7 +235,7 @@ async def _serve(settings: ProxySettings, say: Say, tell: Say) -> None:
         url = url_of(settings.host, sockets[0].getsockname()[1])
         server = Server(opened.proxy, lambda: say(f"Antiphon listens on {url} ({_described(settings)})"), relays=True)
         await server.serve(sockets)
-    for line in opened.report():
+    for line in opened.report:
         tell(line)
 
 
@@ -201,5 +248,10 @@ def _described(settings: ProxySettings) -> str:
     if settings.mode == "replay":
         return f"replaying {settings.cassette}"
     upstreams = ", ".join(each.base_url if not (each.prefix or each.host) else str(each) for each in settings.upstreams)
-    doing = {"record": "recording to", "auto": "replaying, and recording what is missing, to", "refresh": "refreshing"}
+    doing = {
+        "record": "recording to",
+        "auto": "replaying, and recording what is missing, to",
+        "refresh": "refreshing",
+        "fork": "forked from",
+    }
     return f"upstream {upstreams}" + (f"; {doing[settings.mode]} {settings.cassette}" if settings.mode in doing else "")

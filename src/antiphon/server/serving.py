@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon.agent.acting import Tool
 from antiphon.config import Settings
 from antiphon.errors import ConfigError
+from antiphon.server.corking import CorkedProtocol
 from antiphon.server.wiring import open_app
 
 # How long requests may go on after the server was told to stop.
@@ -88,7 +89,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=CorkedProtocol,
                 ws="websockets-sansio" if relays else "none",
                 ws_max_size=_MAX_MESSAGE_BYTES,
                 ws_ping_interval=None,

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from antiphon.cassettes import Interaction
+from antiphon.cassettes.format import UPSTREAM_TAG
 from antiphon.errors import ConfigError, InvalidRequest
-
-# The tag that says by which upstream a recording was made, as it is written on the command line.
-TAG = "upstream"
 
 # Where a replay that knows no upstream looks for nothing: ``.invalid`` never resolves (RFC 6761).
 NOWHERE = "http://replay.invalid"
@@ -75,14 +72,14 @@ class Upstreams:
     def tags(self, url: str) -> dict[str, str]:
         """What is noted beside a request to that URL, so that its recording can be replayed at the same path."""
         found = [each for each in self.all if url.startswith(each.base_url)]
-        return {TAG: str(max(found, key=lambda each: len(each.base_url)))} if found else {}
+        return {UPSTREAM_TAG: str(max(found, key=lambda each: len(each.base_url)))} if found else {}
 
 
-def recorded(interactions: Iterable[Interaction]) -> list[Upstream]:
-    """The upstreams by which a cassette was recorded; what comes by no known way is looked for as it is."""
-    found = {each.tags[TAG]: None for each in interactions if TAG in each.tags}
+def recorded(tags: Iterable[str]) -> list[Upstream]:
+    """The upstreams by which a cassette was recorded, by their tags; what comes by no known way is looked for as it
+    is."""
     upstreams = []
-    for text in found:
+    for text in tags:
         try:
             upstreams.append(parse(text))
         except ConfigError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import msgspec
 from starlette.routing import Route
@@ -13,7 +13,8 @@ from antiphon.agent.acting import Tool
 from antiphon.agent.loop import Target
 from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
-from antiphon.cassettes import Interaction, Player, Recorder, Scrubber, read
+from antiphon.cassettes import Player, Recorder, Scrubber, load
+from antiphon.cassettes.loading import Held, Interactions
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
@@ -64,7 +65,7 @@ async def open_app(
     """
     clock, ids = SystemClock(), RandomIds()
     async with AsyncExitStack() as stack:
-        recording = [] if settings.replay is None else list(read(settings.replay))
+        recording = _recording(settings, stack)
         store = SqliteStore.open(settings.data_dir, clock=clock)
         stack.push_async_callback(store.close)
         transport = _transport(settings, recording, clock, chunk_delay_s, on_difference)
@@ -147,13 +148,23 @@ def _models(
     settings: Settings,
     providers: Mapping[str, HttpProvider],
     resolve: Callable[[str], list[Target]],
-    recording: Iterable[Interaction],
+    recording: Interactions,
     clock: Clock,
 ) -> Models:
-    named = {alias: each.upstream for alias, each in settings.models.items()}
-    named |= dict.fromkeys(_recorded_models(recording), "recording")
+    @cache
+    def named() -> dict[str, str]:
+        aliases = {alias: each.upstream for alias, each in settings.models.items()}
+        return aliases | dict.fromkeys(_recorded_models(recording), "recording")
+
     asked = [] if settings.replay else list(providers.values())
     return Models(asked, resolve, clock, named=named)
+
+
+def _recording(settings: Settings, stack: AsyncExitStack) -> Interactions:
+    """What a replay answers from; nothing without one."""
+    recording = Held(()) if settings.replay is None else load(settings.replay)
+    stack.callback(recording.close)
+    return recording
 
 
 # --- what answers model calls ----------------------------------------------------------------
@@ -180,7 +191,7 @@ def _providers(
 
 def _transport(
     settings: Settings,
-    recording: list[Interaction],
+    recording: Interactions,
     clock: Clock,
     chunk_delay_s: float,
     on_difference: Callable[[str], None] | None,
@@ -227,7 +238,7 @@ def _live(settings: Settings, clock: Clock) -> Transport:
         raise ConfigError(f"Cannot record to {path}: {error.strerror}.") from error
     if settings.auto is None:
         return recorder
-    kept = list(read(path)) if path.exists() and path.stat().st_size else []
+    kept = load(path) if path.exists() and path.stat().st_size else Held(())
     return Auto(Player(kept, match=settings.match, name=str(path), scrub=scrub), recorder)
 
 
@@ -238,15 +249,14 @@ def _scrubber(settings: Settings) -> Scrubber:
 
 def _player(
     settings: Settings,
-    recording: list[Interaction],
+    recording: Interactions,
     chunk_delay_s: float,
     on_difference: Callable[[str], None] | None,
 ) -> Player:
-    def tell(interaction: Interaction, differences: Iterable[object]) -> None:
-        index = next(index for index, each in enumerate(recording) if each is interaction)
+    def tell(number: int, differences: Iterable[object]) -> None:
         for difference in differences:
             if on_difference is not None:
-                on_difference(f"interaction {index}: {difference}")
+                on_difference(f"interaction {number}: {difference}")
 
     return Player(
         recording,
@@ -307,13 +317,14 @@ class _Asked(msgspec.Struct):
     model: str | None = None
 
 
-def _recorded_models(recording: Iterable[Interaction]) -> list[str]:
+def _recorded_models(recording: Interactions) -> list[str]:
     """The models that the requests of a recording name, in order."""
     found: dict[str, None] = {}
-    for interaction in recording:
-        if interaction.request is not None and interaction.request.body:
+    for number in range(len(recording)):
+        request = recording.asked(number)[1]
+        if request is not None and request.body:
             try:
-                model = msgspec.json.decode(interaction.request.body, type=_Asked).model
+                model = msgspec.json.decode(request.body, type=_Asked).model
             except msgspec.DecodeError:
                 continue  # an upload, say
             if model:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, NamedTuple
 
 from antiphon.errors import AntiphonError
-from antiphon.retrieval.stores import Results
 from antiphon.tools.base import ToolError, ToolResult
-from antiphon.wire.hosted import FileSearchTool
-from antiphon.wire.vector_stores import SearchResult
 
 # More than this of a passage is not told: the results in the item are whole.
 MAX_PASSAGE_CHARS = 20_000
 
-# Searches the stores of one owner as a request wants it.
-Find = Callable[[FileSearchTool, Sequence[str]], Awaitable[Results]]
+
+class Found(NamedTuple):
+    """What a search found: result objects as an item of the Responses API shows them, best first.
+
+    Each has ``file_id``, ``filename``, ``score``, ``attributes`` and ``text``. ``notes`` is what the asker should know.
+    """
+
+    results: list[dict[str, Any]]
+    queries: list[str]
+    notes: list[str]
+
 
 _HOW_TO_CITE = (
     "Answer from these passages only, as far as they go. Right after what you take from one, before the full stop,"
@@ -23,36 +29,25 @@ _HOW_TO_CITE = (
 )
 
 
-async def search_files(find: Find, tool: FileSearchTool, queries: Sequence[str]) -> ToolResult:
-    """What the stores hold about the queries.
+async def search_files(finding: Awaitable[Found]) -> ToolResult:
+    """What a search gives the model.
 
     Raises:
         ToolError: the search failed. That is told to the model, and never looks like finding nothing.
     """
     try:
-        found = await find(tool, queries)
+        found = await finding
     except AntiphonError as error:
         raise ToolError(f"The search failed: {error.message}") from error
-    return ToolResult(output=_told(found), results=[_shown(result) for result in found.results])
+    return ToolResult(output=_told(found), results=found.results)
 
 
-def _shown(result: SearchResult) -> dict[str, Any]:
-    """A result as an item of the Responses API shows it."""
-    return {
-        "file_id": result.file_id,
-        "filename": result.filename,
-        "score": result.score,
-        "attributes": result.attributes,
-        "text": "\n".join(part["text"] for part in result.content),
-    }
-
-
-def _told(found: Results) -> str:
+def _told(found: Found) -> str:
     notes = [f"Note: {note}" for note in found.notes]
     if not found.results:
         asked = ", ".join(f"{query!r}" for query in found.queries)
         return "\n".join([f"Nothing was found for {asked}.", *notes])
-    passages = [_passage(number, _shown(result)) for number, result in enumerate(found.results, 1)]
+    passages = [_passage(number, result) for number, result in enumerate(found.results, 1)]
     count = "One passage was" if len(passages) == 1 else f"{len(passages)} passages were"
     return "\n\n".join([f"{count} found.", *passages, *notes, _HOW_TO_CITE])
 

@@ -31,6 +31,32 @@ def seen_parts(content: str | list[ChatPart], rules: ChatRules, notes: Notes) ->
     return [_seen_part(part, rules, notes) for part in content]
 
 
+def with_markers(content: Any) -> Any:
+    """A model's content with the markers of files that were cut out of it and made annotations.
+
+    A model that sees that it cited goes on citing.
+    """
+    return [_marked(part) for part in content] if isinstance(content, list) else content
+
+
+def _marked(part: Any) -> Any:
+    if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+        return part
+    text = part["text"]
+    annotations = part.get("annotations")
+    cited = [each for each in annotations if isinstance(each, dict)] if isinstance(annotations, list) else []
+    places = [(each["index"], each["file_id"]) for each in cited if _is_placed(each, len(text))]
+    for index, file_id in sorted(places, key=lambda place: place[0], reverse=True):
+        text = f"{text[:index]} <|{file_id}|>{text[index:]}"
+    return {**part, "text": text} if places else part
+
+
+def _is_placed(annotation: dict[str, Any], length: int) -> bool:
+    index = annotation.get("index")
+    is_ours = annotation.get("type") == "file_citation" and isinstance(annotation.get("file_id"), str)
+    return is_ours and type(index) is int and 0 <= index <= length
+
+
 def collapsed(parts: list[ChatPart], *, joint: str = "\n") -> str | list[ChatPart]:
     """One string where all parts are text, which every server takes; else the parts."""
     if all(part["type"] == "text" for part in parts):

@@ -22,7 +22,7 @@ from antiphon.translation.call_items import (
     encoded,
     private,
 )
-from antiphon.translation.content import ChatPart, chat_parts, collapsed, seen_parts
+from antiphon.translation.content import ChatPart, chat_parts, collapsed, seen_parts, with_markers
 from antiphon.translation.ids import CallIds
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import Echo, echo_of, echo_of_message
@@ -73,6 +73,7 @@ class Transcript:
         self._rules = rules
         self._notes = notes
         self._upstream = upstream
+        self._cites = any(tool.kind == "file_search" for tool in offer.tools.values())
         self._entries: list[ChatMessage | _AssistantTurn] = []
         self._turn: _AssistantTurn | None = None  # open: the next item of the assistant joins it
         self._turns_of_call: dict[str, list[tuple[_AssistantTurn, _Call]]] = {}
@@ -133,8 +134,10 @@ class Transcript:
     # --- items -------------------------------------------------------------------------------
 
     def _add_message(self, item: Item) -> None:
-        parts = chat_parts(item["content"], self._rules, self._notes)
-        role = item["role"]
+        role, content = item["role"], item["content"]
+        if role == "assistant" and self._cites:
+            content = with_markers(content)
+        parts = chat_parts(content, self._rules, self._notes)
         if role == "assistant":
             text = "".join(part["text"] for part in parts if part["type"] == "text")
             if any(part["type"] != "text" for part in parts):

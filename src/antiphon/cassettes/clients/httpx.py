@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from antiphon.cassettes.cassette import Cassette
-from antiphon.cassettes.player import PlayedResponse
+from antiphon.cassettes.played import PlayedResponse
 from antiphon.cassettes.recorder import Call
 from antiphon.errors import ConnectFailed, ConnectionLost, ReadTimeout, TransportError
 from antiphon.transport import HttpRequest

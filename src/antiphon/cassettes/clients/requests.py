@@ -12,7 +12,7 @@ import urllib3
 
 from antiphon.cassettes.cassette import Cassette
 from antiphon.cassettes.encodings import ENCODING_HEADERS
-from antiphon.cassettes.player import PlayedResponse
+from antiphon.cassettes.played import PlayedResponse
 from antiphon.cassettes.recorder import Call
 from antiphon.errors import ConnectFailed, ConnectionLost, ReadTimeout, TransportError
 from antiphon.transport import HttpRequest
