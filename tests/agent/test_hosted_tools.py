@@ -19,7 +19,6 @@ from antiphon.events import (
     RunFinished,
     RunStarted,
     TextFinished,
-    ToolCallStarted,
     ToolListStarted,
 )
 from antiphon.rendering.responses import ResponsesRenderer, response_object
@@ -102,17 +101,10 @@ def mcp(**fields: Any) -> dict[str, Any]:
     return {"type": "mcp", "server_label": "box", "server_url": "https://box.test/mcp", **fields}
 
 
-def calls(*names: str, turn: int = 0, kind: str = "mcp", arguments: str = '{"q": "x"}') -> list[list[ModelEvent]]:
+def calls(*names: str, turn: int = 0, kind: Any = "mcp", arguments: str = '{"q": "x"}') -> list[list[ModelEvent]]:
     """A turn in which the model calls tools of the server ``box``."""
-    namespace = "box" if kind == "mcp" else None
-    batches = tool_turn(*((f"c{turn}{n}", name, arguments) for n, name in enumerate(names)), turn=turn)
-    return [
-        [
-            replace(event, kind=kind, namespace=namespace) if isinstance(event, ToolCallStarted) else event
-            for event in batch
-        ]
-        for batch in batches
-    ]
+    made = ((f"c{turn}{n}", name, arguments) for n, name in enumerate(names))
+    return tool_turn(*made, turn=turn, server="box" if kind == "mcp" else None, kind=kind)
 
 
 def output(events: list[RunEvent]) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from antiphon.store.blobs import PIECE_BYTES, Blobs
 FUTURE_S = 2.0**40
 LARGE = bytes(range(256)) * (PIECE_BYTES // 100)
 
+PIECES = [[b"hello"], [b""], [], [b"a", b"", b"b" * 7], [LARGE, LARGE, b"end"], [LARGE] * 9]
+
 
 async def put(blobs: Blobs, name: str, *pieces: bytes) -> None:
     async with blobs.create(name) as blob:
@@ -39,7 +41,9 @@ class BlobContract:
 
         asyncio.run(main())
 
-    @pytest.mark.parametrize("pieces", [[b"hello"], [b""], [], [b"a", b"", b"b" * 7], [LARGE, LARGE, b"end"]])
+    @pytest.mark.parametrize(
+        "pieces", [[b"hello"], [b""], [], [b"a", b"", b"b" * 7], [LARGE, LARGE, b"end"], [LARGE] * 9]
+    )
     def test_a_blob_comes_back_as_it_was_written(self, tmp_path: Path, pieces: list[bytes]) -> None:
         async def test(blobs: Blobs) -> None:
             await put(blobs, "blob_ab", *pieces)
@@ -57,11 +61,13 @@ class BlobContract:
 
         self.run(tmp_path, test)
 
-    def test_what_was_cut_off_leaves_nothing(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("size", [1, 9])
+    def test_what_was_cut_off_leaves_nothing(self, tmp_path: Path, size: int) -> None:
         async def test(blobs: Blobs) -> None:
             with pytest.raises(RuntimeError, match="client left"):
                 async with blobs.create("blob_ab") as blob:
-                    await blob.write(LARGE)
+                    for _ in range(size):
+                        await blob.write(LARGE)
                     raise RuntimeError("client left")
             with pytest.raises(StorageFailed):
                 await whole(blobs, "blob_ab")
@@ -69,13 +75,15 @@ class BlobContract:
 
         self.run(tmp_path, test)
 
-    def test_what_is_cancelled_leaves_nothing(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("size", [1, 9])
+    def test_what_is_cancelled_leaves_nothing(self, tmp_path: Path, size: int) -> None:
         async def test(blobs: Blobs) -> None:
             begun = asyncio.Event()
 
             async def write() -> None:
                 async with blobs.create("blob_ab") as blob:
-                    await blob.write(LARGE)
+                    for _ in range(size):
+                        await blob.write(LARGE)
                     begun.set()
                     await asyncio.Event().wait()
 

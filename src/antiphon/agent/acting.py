@@ -220,6 +220,7 @@ def _made_before(block: str, call: CarriedCall) -> tuple[ToolCallStarted, ToolCa
         kind=call.kind,
         namespace=call.namespace,
         needs_approval=call.approval_id is not None,
+        repeatable=call.repeatable,
         idempotency_key=call.idempotency_key,
     )
     return started, ToolCallFinished(block=block, arguments=call.arguments)

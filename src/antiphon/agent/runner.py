@@ -18,12 +18,13 @@ import msgspec
 
 from antiphon.agent.acting import Tool
 from antiphon.agent.approvals import carried_calls, unacted
+from antiphon.agent.forking import forked
 from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal, stored_items
 from antiphon.agent.loop import Loop, OnInterruption, Target
 from antiphon.agent.machine import INTERRUPTED, CarriedCall, Limits, Machine
 from antiphon.clock import Clock, Ids
-from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError
+from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError, UsageError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
@@ -142,6 +143,41 @@ class Runner:
         async with self._doing(owner, journal, loop) as events:
             async for batch in events:
                 yield batch
+
+    async def fork(
+        self, owner: str, run: str, *, at: int, model: str | None = None, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in a new run that goes on live from turn ``at`` (from 0) of a stored one, asking ``model``.
+
+        What came before is in the first batch, and not done again. The new run is a response of its own, which
+        follows the same one; a conversation stays with the old run.
+
+        Raises, before the first batch:
+            NotFound: no such run for this owner, or it was deleted.
+            InvalidRequest: it has no such turn.
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        events = forked(
+            await self.events(owner, run),
+            at=at,
+            run=self._ids.new("resp"),
+            created_at_s=int(self._clock.now_s()),
+            model=model,
+        )
+        journal = Journal.resumed(self._store, owner, events, flushes=False)
+        self._resolve(journal.started.model)
+        await self._store.fork(owner, run, events)
+        loop = await self._resumed(journal, authorization)
+        async with self._doing(owner, journal, loop) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _resumed(self, journal: Journal, authorization: str | None = None) -> Loop:
+        """The loop that goes on from what is in the journal, and in the store with it."""
+        items = await self._loaded(journal.owner, await self._store.context(journal.owner, journal.started.run))
+        request = stored_request(journal.started.request)
+        carried = carried_calls(items, unacted(items))
+        return self._loop(journal, request, items, self._tools, authorization, carried)
 
     @asynccontextmanager
     async def _doing(
@@ -402,13 +438,10 @@ class Runner:
         if _is_background(events):
             journal = Journal.resumed(self._store, left.owner, events, flushes=True)
             try:
-                items = await self._loaded(left.owner, await self._store.context(left.owner, left.run))
-                request = stored_request(journal.started.request)
-                carried = carried_calls(items, unacted(items))
-                loop = self._loop(journal, request, items, self._tools, carried=carried)
+                loop = await self._resumed(journal)
                 self._do_in_background((left.owner, left.run), journal, loop)
                 return True
-            except AntiphonError as gone:  # its model, say
+            except UsageError as gone:  # its model, say
                 error = ErrorInfo(code=gone.code, message=gone.message)
         machine = Machine(self._limits, {name: tool.policy for name, tool in self._tools.items()})
         machine.feed_all(events)

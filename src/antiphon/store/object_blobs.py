@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,14 @@ from antiphon.errors import ConfigError, StorageFailed
 from antiphon.store.blobs import PIECE_BYTES, BlobWriter
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, RetryConfig
 
 # Of an upload in parts: what is held in memory is at most one more part than are under way.
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 2
+
+# The library would try for three minutes: longer than a client waits.
+_RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=20)}
 
 
 class ObjectBlobs:
@@ -45,33 +49,20 @@ class ObjectBlobs:
                 f"[files] url is {url!r}, but obstore is not installed. Do it with `pip install 'antiphon[s3]'`."
             ) from error
         try:
-            return cls(from_url(url))
+            return cls(from_url(url, retry_config=_RETRIES))
         except (BaseError, ValueError) as error:
             raise ConfigError(f"[files] url {url!r} cannot be used: {error}") from error
 
     @asynccontextmanager
     async def create(self, name: str) -> AsyncIterator[BlobWriter]:
-        """See `Blobs.create`: an upload in parts, which ends with the context or is given up."""
-        import obstore
-
-        pieces = _Pieces()
+        """See `Blobs.create`: one request for a small blob, else an upload in parts, which is given up by a failure."""
+        writer = _ObjectWriter(self._store, name)
         with _failures(name):
-            put = asyncio.ensure_future(
-                obstore.put_async(
-                    self._store, name, pieces.each(), chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
-                )
-            )
             try:
-                pieces.watch(put)
-                yield pieces
-                await pieces.end()
-                await put
+                yield writer
+                await writer.finish()
             finally:
-                if not put.done():
-                    await pieces.give_up()
-                    await asyncio.wait((put,))
-                if not put.cancelled():
-                    put.exception()  # seen, whether it is raised or not
+                await writer.close()
 
     async def read(self, name: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """See `Blobs.read`."""
@@ -115,50 +106,72 @@ class ObjectBlobs:
                         yield each["path"]
 
 
-class _Pieces:
-    """What is written on one side is read on the other, a few pieces later at most."""
+class _ObjectWriter:
+    """Holds what fits into one part; what does not is handed to an upload, which reads it a few pieces later."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(2)
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self._store = store
+        self._name = name
         self._held = bytearray()
-        self._reader: asyncio.Future[Any] | None = None
-
-    def watch(self, reader: asyncio.Future[Any]) -> None:
-        """Nothing is written for a reader that has failed."""
-        self._reader = reader
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_PARTS_AT_ONCE)
+        self._upload: asyncio.Future[Any] | None = None
+        self._is_given_up = False
 
     async def write(self, data: bytes) -> None:
         self._held += data
-        if len(self._held) >= PIECE_BYTES:
-            await self._flush()
+        if len(self._held) >= _PART_BYTES:
+            await self._hand_over(self._taken())
 
-    async def end(self) -> None:
-        await self._flush()
+    async def finish(self) -> None:
+        import obstore
+
+        if self._upload is None:
+            await obstore.put_async(self._store, self._name, self._taken(), use_multipart=False)
+            return
+        await self._hand_over(self._taken())
         await self._hand_over(None)
+        await self._upload
 
-    async def give_up(self) -> None:
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put_nowait(StorageFailed("given up"))
+    async def close(self) -> None:
+        """Give the upload up, if it is not done: what it has read until then is forgotten."""
+        if self._upload is None:
+            return
+        if not self._upload.done():
+            self._is_given_up = True
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._queue.put_nowait(None)
+            await asyncio.wait((self._upload,))
+        if not self._upload.cancelled():
+            self._upload.exception()  # seen, whether it is raised or not
 
-    async def each(self) -> AsyncIterator[bytes]:
-        while (piece := await self._queue.get()) is not None:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-
-    async def _flush(self) -> None:
+    def _taken(self) -> bytes:
         held, self._held = bytes(self._held), bytearray()
-        if held:
-            await self._hand_over(held)
+        return held
 
     async def _hand_over(self, piece: bytes | None) -> None:
-        assert self._reader is not None
+        import obstore
+
+        if self._upload is None:
+            put = obstore.put_async(
+                self._store, self._name, self._pieces(), chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+            )
+            self._upload = asyncio.ensure_future(put)
         putting = asyncio.ensure_future(self._queue.put(piece))
-        await asyncio.wait((putting, self._reader), return_when=asyncio.FIRST_COMPLETED)
-        if not putting.done():
-            putting.cancel()
-            self._reader.result()  # raises why it has ended
+        try:
+            await asyncio.wait((putting, self._upload), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not putting.done():
+                putting.cancel()
+        if putting.cancelled() or not putting.done():
+            self._upload.result()  # raises why nothing is read any more
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while (piece := await self._queue.get()) is not None:
+            if piece:
+                yield piece
+        if self._is_given_up:
+            raise StorageFailed("given up")
 
 
 @contextlib.contextmanager
@@ -171,4 +184,5 @@ def _failures(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StorageFailed(f"The bytes of a file ({name}) are missing in the object storage.") from error
     except (BaseError, OSError, ValueError) as error:
-        raise StorageFailed(f"The object storage failed over a file ({name}): {error}") from error
+        reason = str(error).partition("\n")[0]  # what follows is for the authors of the library
+        raise StorageFailed(f"The object storage failed over a file ({name}): {reason}") from error
