@@ -15,6 +15,7 @@ import numpy as np
 import retrieval_data as data
 
 COUNT = 10
+DEEP = 50  # beyond the planted neighbours, where one is hardly nearer than the next
 WARM_UP = 5
 
 
@@ -81,7 +82,9 @@ def asked(target: Any, collection: Path, most: int) -> dict[str, Any]:
             "full": float(np.mean([len(rows) == COUNT for rows in found])),
         }
         if way == "vector":
-            figures[way]["recall"] = share(found, nearest)
+            figures[way]["recall"] = share(found, nearest[:, :COUNT])
+            deep = [target.vector(query, DEEP) for query in queries[:100]]
+            figures[way]["recall_deep"] = share(deep, nearest) if nearest.shape[1] == DEEP else None
     figures["memory_mb"] = memory_mb("VmRSS")
     figures["edit_ms"] = edits_ms(target, queries)
     return figures
