@@ -133,6 +133,7 @@ class Index:
         with self._writing():
             old = self._writer.maybe_file(file_id)
             with self._writer.transaction() as generation:
+                self._writer.forget_removed(self._words.caught_up)
                 if old is not None:
                     self._writer.remove_file(old, generation)
                     self._forget_model_if_last()
@@ -341,9 +342,14 @@ class Index:
         with self._writing():
             if self._is_stale:
                 self._catch_up()
-            self._words.flush()
+            try:
+                self._words.flush()
+            except RetrievalError:
+                self._is_stale = True
+                raise
 
     def _catch_up(self) -> None:
+        self._words.close()  # what is written and not committed is written again
         generation, alive = self._writer.generation, self._rows.alive
         known = self._words.maybe_generation()
         if known is not None and known <= generation:
