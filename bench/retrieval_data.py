@@ -119,6 +119,16 @@ def load(directory: Path, name: str) -> Any:
     return json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def rows(directory: Path, start: int, stop: int) -> Floats:
+    """Some of the vectors, read and not mapped: mapped ones would be counted as memory of whoever reads them."""
+    with (directory / "vectors.npy").open("rb") as file:
+        np.lib.format.read_magic(file)
+        (count, dimensions), _, _ = np.lib.format.read_array_header_1_0(file)
+        file.seek(start * dimensions * 4, 1)
+        values = np.fromfile(file, dtype=np.float32, count=(min(stop, count) - start) * dimensions)
+    return values.reshape(-1, dimensions)
+
+
 def _write(directory: Path, **parts: Any) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():

@@ -67,13 +67,16 @@ def asked(target: Any, collection: Path, most: int) -> dict[str, Any]:
         for n in range(WARM_UP):
             ask(n)
         times_ms, found = [], []
+        cpu_s = time.process_time()
         for n in range(len(queries)):
             started = time.perf_counter()
             found.append(ask(n))
             times_ms.append((time.perf_counter() - started) * 1e3)
+        cpu_ms = (time.process_time() - cpu_s) * 1e3 / len(queries)
         figures[way] = {
             "p50_ms": float(np.percentile(times_ms, 50)),
             "p99_ms": float(np.percentile(times_ms, 99)),
+            "cpu_ms": cpu_ms,
             "known": share(found, expected),
             "full": float(np.mean([len(rows) == COUNT for rows in found])),
         }

@@ -41,15 +41,16 @@ class SqliteVec:
 
     def build(self, collection: Path) -> None:
         """Index the collection."""
-        vectors, texts = data.load(collection, "vectors"), data.load(collection, "texts")
+        texts = data.load(collection, "texts")
+        dimensions = data.rows(collection, 0, 1).shape[1]
         self._db.execute(
-            f"CREATE VIRTUAL TABLE vectors USING vec0(v {self._dtype}[{vectors.shape[1]}] distance_metric=cosine)"
+            f"CREATE VIRTUAL TABLE vectors USING vec0(v {self._dtype}[{dimensions}] distance_metric=cosine)"
         )
         self._db.execute("CREATE VIRTUAL TABLE words USING fts5(text, tokenize='porter unicode61')")
         for start in range(0, len(texts), _BATCH):
             with self._db:
-                for n in range(start, min(start + _BATCH, len(texts))):
-                    self.add(n, texts[n], vectors[n])
+                for n, vector in enumerate(data.rows(collection, start, start + _BATCH), start):
+                    self.add(n, texts[n], vector)
 
     def add(self, row: int, text: str, vector: np.ndarray) -> None:
         """Index one more chunk."""
@@ -91,12 +92,12 @@ class Chroma:
 
     def build(self, collection: Path) -> None:
         """Index the collection."""
-        vectors, texts = data.load(collection, "vectors"), data.load(collection, "texts")
+        texts = data.load(collection, "texts")
         for start in range(0, len(texts), _BATCH):
             rows = range(start, min(start + _BATCH, len(texts)))
             self._collection.add(
                 ids=[str(n) for n in rows],
-                embeddings=vectors[rows.start : rows.stop],
+                embeddings=data.rows(collection, rows.start, rows.stop),
                 documents=texts[rows.start : rows.stop],
             )
 

@@ -362,6 +362,13 @@ def test_dialects_says_what_applies_to_a_model_at_an_upstream_and_by_which_entry
     assert "Nothing is known" in dialects("--model", "small")
 
 
+def test_dialects_says_what_a_model_can_at_an_upstream_of_a_usual_name(dialects: Callable[..., str]) -> None:
+    output = " ".join(dialects("--upstream", "deepseek", "--model", "deepseek-reasoner").split())
+    assert "answer_format json_object" in output
+    can = json.loads(dialects("--upstream", "deepseek", "--model", "deepseek-reasoner", "--json"))["capabilities"]
+    assert (can["forced_tools"], can["reasoning_echo"]) == ("auto", True)
+
+
 def test_dialects_gives_programs_the_entries_or_what_they_amount_to(dialects: Callable[..., str]) -> None:
     entries = {entry["id"]: entry for entry in map(json.loads, dialects("--json").splitlines())}
     assert entries["ours"]["match"] == {"host": [], "model": ["big-*"]}

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, Any] = {
     "list[dict[str, Any]]": [{"a": 1}],
     "list[str]": ["0.1"],
     "dict[int, str]": {1: "stop"},
+    "Fork | None": events.Fork(run="resp_1", turn=2),
     "Usage | None": events.Usage(input_tokens=1, output_tokens=2, total_tokens=3, raw={"cost": 0.1}),
     "ErrorInfo": events.ErrorInfo(code="upstream_timeout", message="m", status=504, retry_after_s=1.5),
     "ErrorInfo | None": events.ErrorInfo(code="upstream_timeout", message="m"),

@@ -71,6 +71,17 @@ PRINTED = {
         "It was 10 in the end.",
         "paid 10",
     ],
+    "agent_mcp": [
+        'waits: people move {"name": "Ada", "desk": "1.41"}',
+        "find_desk -> 3.14",
+        "move -> Ada now works at desk 1.41.",
+        "Ada has moved from desk 3.14 to desk 1.41.",
+    ],
+    "agent_files": [
+        "At eighty degrees.",
+        "['how hot is green tea']",
+        "tea.md after 'At eighty degrees'",
+    ],
     "agent_approval": ["You may have one. {'lamp': 2}", "Here you are. {'lamp': 1}"],
 }
 

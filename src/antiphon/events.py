@@ -54,6 +54,13 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+class Fork(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run left another: it has that run's events up to its turn ``turn``, and went its own way from there."""
+
+    run: str
+    turn: int
+
+
 Api = Literal["responses", "chat"]
 RunStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 BlockStatus = Literal["completed", "incomplete"]
@@ -72,7 +79,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
 
     ``api`` is the one the client spoke. ``request`` is the decoded request body: of a response without ``input``, as
     items are kept beside the journal, once; of a chat completion whole. ``profile``, ``raw_reasoning`` and ``seal_key``
-    (the id of the key that seals) say how a response is shown, each time alike.
+    (the id of the key that seals) say how a response is shown, each time alike. ``forked_from`` is there if the events
+    that follow are those of another run at first.
     """
 
     run: str
@@ -83,6 +91,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
     api: Api = "responses"
     raw_reasoning: bool = False
     seal_key: str | None = None
+    forked_from: Fork | None = None
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):

@@ -1,4 +1,4 @@
-"""For tests of what is built on Antiphon: a provider that follows a script."""
+"""For tests of what is built on Antiphon: a scripted provider, and a server that answers from a cassette."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from antiphon.events import (
     ToolCallDelta,
     ToolCallFinished,
     ToolCallStarted,
+    ToolKind,
     TurnFinished,
     Usage,
 )
 from antiphon.providers.base import ModelCall
+from antiphon.server.answering import respond, said
 from antiphon.transport import HttpResponse
+
+__all__ = ["Script", "ScriptedProvider", "respond", "said", "text_turn", "tool_turn"]
 
 Script = Sequence[Sequence[ModelEvent]]
 
@@ -82,12 +86,21 @@ def text_turn(*pieces: str, turn: int = 0, finish_reason: str = "stop") -> list[
     return batches
 
 
-def tool_turn(*calls: tuple[str, str, str], turn: int = 0) -> list[list[ModelEvent]]:
-    """A turn in which the model calls tools side by side; each call is (call id, name, arguments)."""
+def tool_turn(
+    *calls: tuple[str, str, str], turn: int = 0, server: str | None = None, kind: ToolKind = "function"
+) -> list[list[ModelEvent]]:
+    """A turn in which the model calls tools side by side; each call is (call id, name, arguments).
+
+    ``server`` is the label of the MCP server whose tools they are; ``kind`` is that of tools which are no functions.
+    """
+    kind = kind if server is None else "mcp"
     blocks = [(f"{turn}.{n}", *call) for n, call in enumerate(calls)]
     return [
         [],
-        [ToolCallStarted(block=block, call_id=call_id, name=name) for block, call_id, name, _ in blocks],
+        [
+            ToolCallStarted(block=block, call_id=call_id, name=name, kind=kind, namespace=server)
+            for block, call_id, name, _ in blocks
+        ],
         [ToolCallDelta(block=block, arguments=arguments) for block, _, _, arguments in blocks],
         [
             *(ToolCallFinished(block=block, arguments=arguments) for block, _, _, arguments in blocks),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 import pytest
-from msgspec.structs import replace
 
 from antiphon import Agent, Limits, RunFailed, Step, ToolContext, ToolError, image, tool
 from antiphon.agent.models import Upstream
@@ -326,6 +325,9 @@ class Box:
     async def list_tools(self) -> list[dict[str, Any]]:
         return [{"name": "read", "description": "Reads.", "input_schema": {"type": "object"}, "annotations": None}]
 
+    def remember(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        self.remembered = [tool["name"] for tool in tools]
+
     async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
         return ToolResult(output=f"{name} {arguments}")
 
@@ -333,20 +335,10 @@ class Box:
         self.closed += 1
 
 
-def box_turn() -> list[list[Any]]:
-    return [
-        [
-            replace(event, kind="mcp", namespace="box") if isinstance(event, ToolCallStarted) else event
-            for event in batch
-        ]
-        for batch in tool_turn(("c1", "read", "{}"))
-    ]
-
-
 def test_a_server_of_tools_is_a_tool_of_an_agent_and_is_kept_as_long_as_the_agent() -> None:
     async def run() -> list[Any]:
         box = Box()
-        scripts = [box_turn(), text_turn("so", turn=1), text_turn("again")]
+        scripts = [tool_turn(("c1", "read", "{}"), server="box"), text_turn("so", turn=1), text_turn("again")]
         async with Agent("m", provider=ScriptedProvider(*scripts), tools=[box]) as agent:
             first = await agent.run("?")
             await agent.run("?", history=first.history)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, Limits, RunFailed, StopRun, ToolResult, image, stop_after
+from antiphon.dialects import OPENAI
 from antiphon.errors import UsageError
 from antiphon.events import RunFinished, TextDelta, ToolCallCompleted
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
+from antiphon.translation.chat import to_chat
 
 PNG = b"\x89PNG...."
 
@@ -221,3 +223,16 @@ def test_single_limits_may_be_others_than_the_defaults() -> None:
     for wrong in ({"max_turn": 3}, {"max_turns": "many"}):
         with pytest.raises(UsageError, match="max_turn"):
             Agent("m", provider=ScriptedProvider(), limits=wrong)
+
+
+def test_data_of_a_tool_are_for_those_who_read_the_events_and_not_for_the_model() -> None:
+    def find() -> ToolResult:
+        return ToolResult(output="3 rows", results=[{"row": 1}, {"row": 2}, {"row": 3}])
+
+    provider = ScriptedProvider(tool_turn(("c1", "find", "{}")), text_turn("ok", turn=1))
+    result = Agent("m", provider=provider, tools=[find]).run_sync("?")
+    (completed,) = [event for event in result.events if isinstance(event, ToolCallCompleted)]
+    assert [each["row"] for each in completed.results] == [1, 2, 3]
+    request: Any = provider.calls[1].request
+    messages = to_chat(request, provider.calls[1].items, model="m", dialect=OPENAI).body["messages"]
+    assert [message["content"] for message in messages if message["role"] == "tool"] == ["3 rows"]

@@ -5,23 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from antiphon import Agent, VectorStore
 from antiphon.errors import ExtractionError, NotFound, UsageError
-from antiphon.events import AnnotationAdded, ModelEvent, ToolCallStarted
+from antiphon.events import AnnotationAdded, ModelEvent
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
 
 TEA = b"# Tea\n\nGreen tea is steeped at eighty degrees.\n"
 COFFEE = b"# Coffee\n\nEspresso is brewed under nine bars.\n"
 
 
-def searching(query: str, name: str = "file_search") -> list[list[ModelEvent]]:
-    batches = tool_turn(("c1", name, f'{{"query": "{query}"}}'))
-    return [
-        [replace(event, kind="file_search") if isinstance(event, ToolCallStarted) else event for event in batch]
-        for batch in batches
-    ]
+def searching(query: str) -> list[list[ModelEvent]]:
+    return tool_turn(("c1", "file_search", f'{{"query": "{query}"}}'), kind="file_search")
 
 
 async def filled(path: Path, **options: Any) -> VectorStore:

@@ -1,7 +1,7 @@
 """Tools that the server runs: servers are asked what they have, their calls are run, a person is asked first."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,14 @@ from antiphon.agent.loop import Target
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.errors import InvalidRequest
-from antiphon.events import ModelEvent, RunEvent, RunFinished, RunStarted, ToolCallStarted, ToolListStarted
+from antiphon.events import (
+    ModelEvent,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    TextFinished,
+    ToolListStarted,
+)
 from antiphon.rendering.responses import ResponsesRenderer, response_object
 from antiphon.store.sqlite import SqliteStore
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
@@ -44,6 +51,9 @@ class FakeServer:
     async def list_tools(self) -> list[dict[str, Any]]:
         self.listed += 1
         return TOOLS
+
+    def remember(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        self.remembered = [tool["name"] for tool in tools]
 
     async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:
         self.called.append((name, arguments, idempotency_key))
@@ -91,17 +101,10 @@ def mcp(**fields: Any) -> dict[str, Any]:
     return {"type": "mcp", "server_label": "box", "server_url": "https://box.test/mcp", **fields}
 
 
-def calls(*names: str, turn: int = 0, kind: str = "mcp", arguments: str = '{"q": "x"}') -> list[list[ModelEvent]]:
+def calls(*names: str, turn: int = 0, kind: Any = "mcp", arguments: str = '{"q": "x"}') -> list[list[ModelEvent]]:
     """A turn in which the model calls tools of the server ``box``."""
-    namespace = "box" if kind == "mcp" else None
-    batches = tool_turn(*((f"c{turn}{n}", name, arguments) for n, name in enumerate(names)), turn=turn)
-    return [
-        [
-            replace(event, kind=kind, namespace=namespace) if isinstance(event, ToolCallStarted) else event
-            for event in batch
-        ]
-        for batch in batches
-    ]
+    made = ((f"c{turn}{n}", name, arguments) for n, name in enumerate(names))
+    return tool_turn(*made, turn=turn, server="box" if kind == "mcp" else None, kind=kind)
 
 
 def output(events: list[RunEvent]) -> list[dict[str, Any]]:
@@ -166,6 +169,7 @@ def test_an_approved_call_is_run_as_it_was_shown_and_the_model_goes_on_from_it()
     assert call["approval_request_id"].startswith("mcpr")
     assert message["content"][0]["text"] == "Written."
     ((_, _, key),) = world.server.called
+    assert world.server.remembered == ["read", "write"]
     assert key.startswith("resp_")
     assert not key.startswith(response_object(events)["id"]), "the key is that of the call that was shown"
 
@@ -258,6 +262,26 @@ def test_a_tool_that_fails_is_a_failed_item_with_the_servers_words() -> None:
     call = output(asyncio.run(world.ask(tools=[mcp(require_approval="never")])))[1]
     assert (call["status"], call["output"]) == ("failed", None)
     assert call["error"]["content"][0]["text"] == "It is broken."
+
+
+def test_a_tool_that_nobody_has_is_answered_and_one_of_the_clients_is_left_to_it() -> None:
+    lost = tool_turn(("c1", "lose", "{}"), ("c2", "look", "{}"))
+    look = {"type": "function", "name": "look", "parameters": {}}
+    world = World(lost)
+    events = asyncio.run(world.ask(tools=[mcp(require_approval="never"), look]))
+    assert types(events) == ["mcp_list_tools", "function_call", "function_call", "function_call_output"]
+    assert output(events)[-1]["output"] == "There is no tool 'lose'. There are: read, write."
+    assert response_object(events)["status"] == "completed"
+
+
+def test_what_the_model_says_beside_its_calls_is_kept() -> None:
+    told = text_turn("Let me look.")[:-1] + [[TextFinished(block="0.0")]]
+    asked = [[replace(event, block="0.1") if hasattr(event, "block") else event for event in b] for b in calls("read")]
+    world = World([*told, *asked[1:]], text_turn("It is 42.", turn=1))
+    events = asyncio.run(world.ask(tools=[mcp(require_approval="never")]))
+    assert types(events) == ["mcp_list_tools", "message", "mcp_call", "message"]
+    seen = [item["type"] for item in world.provider.calls[1].items]
+    assert seen == ["message", "mcp_list_tools", "message", "mcp_call"]
 
 
 def test_secrets_of_a_server_reach_it_and_no_journal() -> None:

@@ -44,6 +44,32 @@ def taught(answer: Any, body: dict[str, Any] = BODY, status: int = 400, rules: C
     return learned.rules if learned else {}
 
 
+# A request of the Responses API.
+NATIVE: dict[str, Any] = {
+    "include": ["reasoning.encrypted_content"],
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"verbosity": "low"},
+    "tools": [{"type": "function", "name": "f", "strict": False}],
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "param", "learned"),
+    [
+        ("Encrypted content is not supported with this model.", "include", {"refuses": {"include"}}),
+        ("Unsupported parameter: 'reasoning.effort'.", "reasoning.effort", {"refuses": {"reasoning_effort"}}),
+        ("Unsupported parameter: 'reasoning.summary'.", "reasoning.summary", {"refuses": {"reasoning_summary"}}),
+        ("Unknown parameter: 'text.verbosity'.", "text.verbosity", {"refuses": {"verbosity"}}),
+        ("Unknown parameter: 'tools[0].strict'.", "tools[0].strict", {"strict_tools": False}),
+        ("Unsupported parameter: 'seed'.", "seed", {}),
+    ],
+)
+def test_q106_what_the_responses_api_has_within_another_parameter_is_learned(
+    words: str, param: str, learned: dict[str, Any]
+) -> None:
+    assert taught(openai(words, param=param), NATIVE) == learned
+
+
 # The quirk and how it is told, what the upstream says, what follows.
 SEEN: list[tuple[str, Any, dict[str, Any]]] = [
     ("q80_named_in_words", openai("Extra inputs are not permitted, field: 'stream_options'"), {"include_usage": False}),

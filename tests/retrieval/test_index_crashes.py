@@ -81,7 +81,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(operations)
 def test_an_index_holds_what_was_done_to_it_through_crashes_and_restarts(done: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

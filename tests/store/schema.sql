@@ -7,7 +7,7 @@ CREATE TABLE runs (
     status TEXT NOT NULL,  -- in_progress, or what its run.finished says
     created_at_s INTEGER NOT NULL,
     finished_at_s INTEGER,
-    deleted_at_s INTEGER, conversation TEXT, conversation_end INTEGER, api TEXT NOT NULL DEFAULT 'responses', model TEXT, metadata TEXT NOT NULL DEFAULT '{}',
+    deleted_at_s INTEGER, conversation TEXT, conversation_end INTEGER, api TEXT NOT NULL DEFAULT 'responses', model TEXT, metadata TEXT NOT NULL DEFAULT '{}', forked_from TEXT,
     UNIQUE (owner, run),
     FOREIGN KEY (owner, parent) REFERENCES runs (owner, run)
 );

@@ -178,9 +178,8 @@ class StoreContract(OpensStore):
         assert [item["content"] for item in context] == ["root asks", "root answers", "r asks"]
         with pytest.raises(NotFound):
             await store.context("bob", "r")
-        await store.finish("ada", "r", [finished()], finished(), output_items=[])
-        with pytest.raises(Conflict):
-            await store.context("ada", "r")
+        await store.finish("ada", "r", [finished()], finished(), output_items=[message("r answers")])
+        assert await store.context("ada", "r") == context
 
     @scenario
     async def test_what_a_failed_turn_said_before_it_was_asked_again_is_no_history(self, store: Store) -> None:
@@ -376,6 +375,27 @@ class StoreContract(OpensStore):
         assert await chats(store, owner="bob") == []
         assert (await store.chat("ada", "c")).metadata == {"k": "v"}
 
+    @scenario
+    async def test_a_fork_begins_as_the_other_did_and_is_a_run_of_its_own(self, store: Store) -> None:
+        await store.begin("ada", started("a"), parent=None, input_items=[message("one", id="item_1")])
+        await store.finish("ada", "a", [finished()], finished(), output_items=[message("first")])
+        await store.begin("ada", started("b"), parent="a", input_items=[message("two", id="item_2")])
+        await store.finish("ada", "b", [finished()], finished(), output_items=[message("second")])
+        await store.fork("ada", "b", [started("c"), *STREAM])
+        assert await store.events("ada", "c") == [started("c"), *STREAM]
+        assert [item["content"] for item in await store.context("ada", "c")] == ["one", "first", "two"]
+        await store.delete("ada", "b")
+        await store.finish("ada", "c", [finished()], finished(), output_items=[message("other")])
+        assert [item["content"] for item in await store.history("ada", "c")] == ["one", "first", "two", "other"]
+
+    @scenario
+    async def test_a_fork_of_nothing_or_into_something_is_refused(self, store: Store) -> None:
+        await store.begin("ada", started("a"), parent=None, input_items=[])
+        with pytest.raises(NotFound):
+            await store.fork("bob", "a", [started("b")])
+        with pytest.raises(Conflict):
+            await store.fork("ada", "a", [started("a")])
+
     async def assert_not_found(self, store: Store, owner: str, run: str) -> None:
         for call in (
             store.begin(owner, started("new"), parent=run, input_items=[]),
@@ -383,6 +403,7 @@ class StoreContract(OpensStore):
             store.finish(owner, run, [finished()], finished(), output_items=[]),
             store.events(owner, run),
             store.history(owner, run),
+            store.fork(owner, run, [started("forked")]),
             store.delete(owner, run),
         ):
             with pytest.raises(NotFound):

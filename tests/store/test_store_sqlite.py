@@ -176,6 +176,28 @@ def test_a_second_store_on_one_directory_is_refused_until_the_first_is_closed(tm
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no permission bits")
+def test_a_store_is_read_while_a_server_has_it_and_never_written_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        server = SqliteStore.open(tmp_path, clock=FakeClock())
+        await begin(server, "r")
+        reader = SqliteStore.read(tmp_path, clock=FakeClock())
+        assert await reader.events("ada", "r") == await server.events("ada", "r")
+        with pytest.raises(StoreError, match="cannot be written"):
+            await begin(reader, "s")
+        await complete(server, "t")
+        assert await reader.history("ada", "t") == await server.history("ada", "t")
+        await reader.close()
+        await server.close()
+
+    asyncio.run(main())
+
+
+def test_where_there_is_no_store_there_is_none_to_read(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Name the server's data directory"):
+        SqliteStore.read(tmp_path, clock=FakeClock())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_user_may_read_the_files(tmp_path: Path) -> None:
     async def body(store: SqliteStore) -> None:
         await begin(store, "r")

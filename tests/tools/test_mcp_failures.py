@@ -16,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -119,12 +121,26 @@ def test_the_query_of_a_url_and_a_long_segment_of_its_path_are_not_told() -> Non
     assert "nothing at /s/***/mcp?***" in listing_error(app, path=f"/s/{secret}/mcp?key={TOKEN}")
 
 
+@given(st.lists(st.text(min_size=6, max_size=12).filter(str.strip), min_size=1, max_size=4), st.data())
+def test_no_secret_is_left_in_a_text_wherever_it_stands(keys: list[str], data: st.DataObject) -> None:
+    words = data.draw(st.lists(st.sampled_from([*keys, "answered", "403: ", "="]), max_size=8))
+    headers = dict(zip(["x-a", "x-b", "x-c", "x-d"], keys, strict=False))
+    covered = Secrets(url=None, headers=headers, env={}).cover("|".join(words))
+    assert not [key for key in keys if key in covered]
+
+
+def test_a_value_of_the_query_is_covered_as_it_is_written_and_as_it_is_meant() -> None:
+    secrets = Secrets(url="https://h/mcp?key=a%2Fb%2Bc%3D1&v=1", headers={}, env={})
+    assert secrets.cover("no a/b+c=1, no a%2Fb%2Bc%3D1") == "no ***, no ***"
+
+
 def test_short_values_and_the_word_bearer_are_not_covered() -> None:
     secrets = Secrets(url="http://h/mcp?v=1", headers={"authorization": f"Bearer {TOKEN}", "x": "on"}, env={})
     assert secrets.cover(f"Bearer on v {TOKEN}\n again") == "Bearer on v *** again"
 
 
-def test_a_call_that_the_server_refuses_tells_the_model_so() -> None:
+@pytest.mark.parametrize("transport", ["http", "sse"])
+def test_a_call_that_the_server_refuses_tells_the_model_so(transport: Any) -> None:
     async def refused(url: str, gate: mcp_server.Gate) -> None:
         async with MCPServer(url=url, name="lab", authorization=TOKEN) as server:
             await server.list_tools()
@@ -134,7 +150,7 @@ def test_a_call_that_the_server_refuses_tells_the_model_so() -> None:
             gate.token = TOKEN
             assert (await server.call("touch", '{"what": "a"}', idempotency_key="k")).output == "1"
 
-    with mcp_server.serving("http") as (url, gate):
+    with mcp_server.serving(transport) as (url, gate):
         asyncio.run(refused(url, gate))
 
 

@@ -81,24 +81,6 @@ def test_what_is_refused_is_refused_by_its_name(name: str) -> None:
     ("request_", "options", "param"),
     [
         ({"include": ["message.output_text.logprobs", "everything"]}, {}, "include[1]"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
-            {},
-            "input[0].content[0].file_id",
-        ),
-        (
-            {
-                "input": [
-                    {
-                        "type": "function_call_output",
-                        "call_id": "c",
-                        "output": [{"type": "input_text", "text": ""}, {"type": "input_file", "file_id": "file-1"}],
-                    }
-                ]
-            },
-            {},
-            "input[0].output[1].file_id",
-        ),
         ({"tools": [{"type": "web_search"}]}, {"unsupported_tools": "refuse"}, "tools[0].type"),
         ({"tools": [{"type": "custom", "name": "f"}]}, {"profile": "open-responses"}, "tools[0].type"),
         (

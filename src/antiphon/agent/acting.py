@@ -88,6 +88,7 @@ class Acting:
         self._tools = tools
         self._hosted = hosted
         self._decide = decide
+        self._hosted_names: list[str] = []  # what the model was offered last
 
     def perform(self, effect: ListTools | TakeUp | CallTools | AskApproval) -> AsyncGenerator[list[RunEvent], None]:
         """What comes of an effect, in batches as it comes."""
@@ -107,6 +108,7 @@ class Acting:
         Calls are noted what the server's own policies say of their tools; markers of files become annotations.
         """
         policies = self._policies(items)
+        self._hosted_names = [name for kind, _, name in policies if kind not in _FUNCTIONS]
         files = None if self._hosted is None else self._hosted.cited_files(items)
         citations = None if files is None else FileCitations(files)
 
@@ -176,7 +178,8 @@ class Acting:
         is_hosted = self._hosted is not None and call.kind not in _FUNCTIONS
         tool = self._hosted if is_hosted else self._tools.get(call.name)
         if tool is None:
-            known = f"There are: {', '.join(self._tools)}." if self._tools else "There are no tools."
+            names = [*self._tools, *self._hosted_names]
+            known = f"There are: {', '.join(names)}." if names else "There are no tools."
             return _answered(call, "tool_not_found", f"There is no tool {call.name!r}. {known}")
         try:
             result = await tool.run(call)
@@ -217,6 +220,7 @@ def _made_before(block: str, call: CarriedCall) -> tuple[ToolCallStarted, ToolCa
         kind=call.kind,
         namespace=call.namespace,
         needs_approval=call.approval_id is not None,
+        repeatable=call.repeatable,
         idempotency_key=call.idempotency_key,
     )
     return started, ToolCallFinished(block=block, arguments=call.arguments)

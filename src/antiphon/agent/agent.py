@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import AsyncExitStack, aclosing
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, TypeVar
 
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, replace
@@ -49,6 +49,8 @@ _NOT_SETTINGS = frozenset(
 _NOT_SETTINGS |= {"previous_response_id", "conversation"}
 
 Approve = Callable[[ToolCall], Awaitable[bool | str | Decision]]
+
+N = TypeVar("N")
 
 # The run whose tool is running here: runs of other agents within it are counted to it.
 _OUTER: ContextVar[Steps | None] = ContextVar("outer run of an agent", default=None)
@@ -111,8 +113,10 @@ class Agent(Generic[T]):
         self.models = models_of(model, base_url=base_url, api_key=api_key, provider=provider)
         self.instructions = instructions
         offered = [*tools]
-        self.stores = _by_tool_name(each for each in offered if isinstance(each, VectorStore))
-        self.servers = _by_label(each for each in offered if not callable(each) and not isinstance(each, VectorStore))
+        stores = [each for each in offered if isinstance(each, VectorStore)]
+        servers = [each for each in offered if not callable(each) and not isinstance(each, VectorStore)]
+        self.stores = _unique(((store.tool_name, store) for store in stores), "searches")
+        self.servers = _unique(((server.label, server) for server in servers), "servers of tools")
         self.tools = _by_name(each for each in offered if callable(each))
         self.limits = _with_prices(_limits(limits), self.models, prices or {})
         self._output = None if output_type is None or output_type is str else OutputType(output_type)
@@ -312,22 +316,13 @@ class Agent(Generic[T]):
         return stored_request(raw)
 
 
-def _by_tool_name(stores: Iterable[VectorStore]) -> dict[str, VectorStore]:
-    named: dict[str, VectorStore] = {}
-    for store in stores:
-        if store.tool_name in named:
-            raise UsageError(f"Two searches are called {store.tool_name!r}. Name one: VectorStore(tool_name=...).")
-        named[store.tool_name] = store
-    return named
-
-
-def _by_label(servers: Iterable[ToolServer]) -> dict[str, ToolServer]:
-    labelled: dict[str, ToolServer] = {}
-    for server in servers:
-        if server.label in labelled:
-            raise UsageError(f"Two servers of tools are called {server.label!r}. Give one of them another name.")
-        labelled[server.label] = server
-    return labelled
+def _unique(named: Iterable[tuple[str, N]], what: str) -> dict[str, N]:
+    found: dict[str, N] = {}
+    for name, each in named:
+        if name in found:
+            raise UsageError(f"Two {what} are called {name!r}. Give one of them another name.")
+        found[name] = each
+    return found
 
 
 def _by_name(tools: Iterable[Callable[..., Any]]) -> dict[str, FunctionTool[..., Any]]:

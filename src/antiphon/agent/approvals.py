@@ -77,6 +77,7 @@ def _calls(requests: dict[str, Item], decisions: dict[str, Item]) -> Iterator[Ca
             idempotency_key=kept.get("idempotency_key") or request_id,
             kind=kept.get("kind") or "mcp",
             namespace=request.get("server_label") or None,
+            repeatable=kept.get("repeatable") is True,
             approval_id=request_id,
             approved=decision["approve"],
             reason=decision.get("reason"),

@@ -50,6 +50,7 @@ class HostedTools:
         self._keeps = keeps
         self._searches = {tool.name: tool for tool in file_searches(tools)}
         self._known = _known_sources(items)
+        self._listed = _listed(tools, items)
 
     @property
     def unlisted(self) -> list[str]:
@@ -67,7 +68,9 @@ class HostedTools:
             ToolServerError: it does not say.
         """
         wanted = self._wanted[label]
-        return [tool for tool in await self._server(label).list_tools() if wanted.offers(tool)]
+        listed = [tool for tool in await self._server(label).list_tools() if wanted.offers(tool)]
+        self._listed[label] = listed
+        return listed
 
     def policies(self, items: Sequence[Item]) -> Mapping[tuple[ToolKind, str | None, str], Policy]:
         """How the tools that the model is offered with these items are treated, by kind, server and name."""
@@ -112,7 +115,9 @@ class HostedTools:
 
     def _server(self, label: str) -> ToolServer:
         if label not in self._servers:
-            self._servers[label] = self._connect(self._wanted[label])
+            server = self._servers[label] = self._connect(self._wanted[label])
+            if label in self._listed:
+                server.remember(self._listed[label])
         return self._servers[label]
 
     async def close(self) -> None:
@@ -130,6 +135,10 @@ def _found(item: Item) -> list[dict[str, Any]]:
     kept = item.get(PRIVATE)
     results = (kept.get("results") if isinstance(kept, dict) else None) or item.get("results") or []
     return [file for file in results if isinstance(file, dict) and file.get("file_id") and file.get("filename")]
+
+
+def _listed(tools: Sequence[dict[str, Any]], items: Sequence[Item]) -> dict[str, list[dict[str, Any]]]:
+    return {server.server_label: listed for server, listed in imported(tools, items) if listed}
 
 
 def _known_sources(items: Sequence[Item]) -> dict[str, str]:

@@ -9,10 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import aclosing
-from itertools import chain
 from typing import Literal, NamedTuple
-
-from msgspec import structs
 
 from antiphon.agent.acting import Acting, Decide, Tool
 from antiphon.agent.asking import Asking
@@ -27,6 +24,7 @@ from antiphon.agent.machine import (
     Machine,
     TakeUp,
 )
+from antiphon.agent.question import question
 from antiphon.agent.retrying import backoff_s, chance_of, target_of
 from antiphon.clock import Clock, Ids
 from antiphon.errors import LimitExceeded
@@ -37,19 +35,22 @@ from antiphon.events import (
     RunEvent,
     RunFinished,
     RunStarted,
+    ToolCallCompleted,
+    ToolCallExecuting,
+    ToolCallFailed,
     ToolCallStarted,
     TurnFailed,
     TurnStarted,
 )
 from antiphon.providers.base import ModelCall, Provider
-from antiphon.rendering.items import is_abandoned, output_items
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.responses import CreateResponse, Item
 
 _BARRIERS = frozenset(BARRIERS)
 
-# A call and its output in one item.
-_HOSTED_CALLS = frozenset({"mcp_call", "file_search_call"})
+
+# Events of calls that the server runs, or answers without running them.
+_OF_OUR_CALLS = (ToolCallExecuting, ToolCallCompleted, ToolCallFailed)
 
 # Why a run ended that its `before_turn` ended.
 STOPPED = "stopped"
@@ -117,6 +118,7 @@ class Loop:
             client_tools=client_tools,
             servers=() if hosted is None else hosted.unlisted,
             carried=carried,
+            run_here={event.block for event in journal.events if isinstance(event, _OF_OUR_CALLS)},
         )
         self._acting = Acting(events=journal.events, ids=ids, tools=tools or {}, hosted=hosted, decide=decide)
         self._before_turn = before_turn
@@ -221,6 +223,7 @@ class Loop:
             effect = following
         if not self._journal.has_ended:
             # Only approvals wait without a next effect: the run rests until someone decides.
+            self._accepted = True
             yield await self._finish(effect or Finish("completed"))
 
     def _perform(self, effect: Effect, call: ModelCall | None) -> AsyncGenerator[list[RunEvent], None]:
@@ -260,14 +263,10 @@ class Loop:
         """What to ask the model, or how the run is to end here."""
         target = self._target(effect)
         started = _started(effect, target.provider, target.model, self._ids.new("int"))
-        # Its beginning says what becomes of a turn before it that failed.
-        said = output_items(chain(self._journal.events, (started,)), self._run)
-        call = ModelCall(
-            model=started.model,
-            request=_unforced(self._request) if _has_acted(said) else self._request,
-            items=self._items + [item for item in said if not is_abandoned(item)],
-            turn=started.turn,
-            interaction=started.interaction,
+        call = question(
+            self._request,
+            self._items,
+            (*self._journal.events, started),
             authorization=self._authorization,
         )
         return call if self._before_turn is None else await self._before_turn(call)
@@ -330,17 +329,3 @@ def _started(effect: CallModel, provider: Provider, model: str, interaction: str
     return TurnStarted(
         turn=effect.turn, attempt=effect.attempt, interaction=interaction, upstream=provider.name, model=model
     )
-
-
-def _has_acted(said: Sequence[Item]) -> bool:
-    return any(item["type"] in _HOSTED_CALLS or str(item["type"]).endswith("_output") for item in said)
-
-
-def _unforced(request: CreateResponse | CreateChatCompletion) -> CreateResponse | CreateChatCompletion:
-    """The request for a model that has called what it had to: forced again, it would call for ever."""
-    choice = request.tool_choice
-    if not isinstance(request, CreateResponse) or choice in (None, "none", "auto"):
-        return request
-    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
-        return structs.replace(request, tool_choice={**choice, "mode": "auto"})
-    return structs.replace(request, tool_choice="auto")

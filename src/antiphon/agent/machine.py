@@ -132,6 +132,7 @@ class CarriedCall(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     kind: ToolKind = "function"
     namespace: str | None = None
+    repeatable: bool = False
     approval_id: str | None = None
     approved: bool = True
     reason: str | None = None
@@ -226,7 +227,7 @@ class Machine:
 
     A call of any other is the client's; where ``client_tools`` names all that the client has, one of a tool that
     nobody has is handed to `CallTools`, to be answered. ``servers`` are asked for their tools first, ``carried`` are
-    calls that an earlier run left.
+    calls that an earlier run left. Calls in the blocks ``run_here`` were the server's, whatever tools it has now.
     """
 
     def __init__(
@@ -237,11 +238,13 @@ class Machine:
         client_tools: Container[str] | None = None,
         servers: Iterable[str] = (),
         carried: Iterable[CarriedCall] = (),
+        run_here: Container[str] = (),
     ) -> None:
         self.state = State.IDLE
         self._limits = limits or Limits()
         self._tools = tools or {}
         self._client_tools = client_tools
+        self._run_here = run_here
         self._run = ""
         self._effect: Effect | None = None  # decided last, not begun
         self._turn = -1
@@ -382,7 +385,10 @@ class Machine:
                 self._unanswered[event.block] = None
 
     def _whole(self, started: ToolCallStarted, arguments: str) -> ToolCall:
-        policy = self._tools.get(started.name, _OF_NO_TOOL) if started.kind not in _HOSTED else _OF_NO_POLICY
+        policy = self._tools.get(started.name)
+        if policy is None or started.kind in _HOSTED:
+            was_there = started.kind in _HOSTED or (self._client_tools is None and started.block in self._run_here)
+            policy = _OF_NO_POLICY if was_there else _OF_NO_TOOL
         return ToolCall(
             block=started.block,
             call_id=started.call_id,
@@ -448,7 +454,7 @@ class Machine:
         return CallTools(tuple(run), tuple(refused))
 
     def _is_own(self, call: ToolCall) -> bool:
-        if call.kind in _HOSTED or call.name in self._tools:
+        if call.kind in _HOSTED or call.name in self._tools or call.block in self._run_here:
             return True
         return self._client_tools is not None and call.name not in self._client_tools
 

@@ -39,6 +39,8 @@ class Upstream:
         api_key: Its key. Without one, a name's is in the variable that is usual for it; a URL gets none.
         api: What it is asked over: ``chat``, or ``responses`` for the Responses API itself.
         headers: Sent with every call.
+        connect_timeout_s: How long to wait for a connection.
+        read_timeout_s: The longest silence, not the length of an answer.
 
     Raises:
         UsageError: there is no such name, it is no URL, or its key is missing.
@@ -51,12 +53,15 @@ class Upstream:
         api_key: str | None = None,
         api: Api = "chat",
         headers: Mapping[str, str] | None = None,
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 600.0,
     ) -> None:
         if api not in ("chat", "responses"):
             raise UsageError(f"api is {api!r}, but must be 'chat' or 'responses'.")
         self.name, self.base_url, self._api_key = _found(where, api_key)
         self.api = api
         self._headers = dict(headers or {})
+        self._connect_timeout_s, self._read_timeout_s = connect_timeout_s, read_timeout_s
         self._dialects: dict[str, Dialect] = {}
         self._open: dict[asyncio.AbstractEventLoop, tuple[Provider, int]] = {}
 
@@ -111,7 +116,7 @@ class Upstream:
         return speaking(
             self.name,
             self.base_url,
-            HttpTransport(),
+            HttpTransport(connect_timeout_s=self._connect_timeout_s, read_timeout_s=self._read_timeout_s),
             api_key=self._api_key,
             headers=self._headers,
             dialect_of=self.dialect,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,19 +18,20 @@ import msgspec
 
 from antiphon.agent.acting import Tool
 from antiphon.agent.approvals import carried_calls, unacted
+from antiphon.agent.forking import forked
 from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal, stored_items
 from antiphon.agent.loop import Loop, OnInterruption, Target
 from antiphon.agent.machine import INTERRUPTED, CarriedCall, Limits, Machine
 from antiphon.clock import Clock, Ids
-from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError
+from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError, UsageError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted
 from antiphon.rendering.listing import input_item_id, with_ids
 from antiphon.store.base import Store, UnfinishedRun
 from antiphon.store.references import resolved
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.hosted import HOSTED_TYPES, without_secrets
-from antiphon.wire.items import check_outputs
+from antiphon.wire.items import check_outputs, tool_names, tools_of
 from antiphon.wire.responses import CreateResponse, Item, conversation_of, input_items, stored_request
 
 DEFAULT_MAX_BACKGROUND_RUNS = 32
@@ -53,6 +54,10 @@ DEFAULT = Shown()
 Host = Callable[[str, Sequence[dict[str, Any]], Sequence[Item]], HostedTools]
 
 
+# Owner, and items that the model must see.
+Load = Callable[[str, list[Item]], Awaitable[list[Item]]]
+
+
 class _BackgroundRun(NamedTuple):
     task: asyncio.Task[None]
     loop: Loop
@@ -64,7 +69,7 @@ class Runner:
     At most ``max_background_runs`` of them go at once, the others wait their turn. ``on_interruption`` says what
     becomes of a turn that the end of a process cut off after somebody may have seen part of it. ``on_ended`` is told
     the events of each run when it has ended, in whatever way. ``host`` gives the tools that a request of an owner's
-    finds here besides functions.
+    finds here besides functions, ``load`` the items with the data of what they only name.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Runner:
         on_interruption: OnInterruption = "retry",
         on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
         host: Host | None = None,
+        load: Load | None = None,
     ) -> None:
         self._store = store
         self._resolve = resolve
@@ -90,6 +96,7 @@ class Runner:
         self._on_interruption = on_interruption
         self._on_ended = on_ended
         self._host = host
+        self._load = load
         self._slots = asyncio.Semaphore(max_background_runs)
         self._going: dict[tuple[str, str], Journal] = {}  # stored runs that this process does, by owner and run
         self._background: dict[tuple[str, str], _BackgroundRun] = {}
@@ -136,6 +143,41 @@ class Runner:
         async with self._doing(owner, journal, loop) as events:
             async for batch in events:
                 yield batch
+
+    async def fork(
+        self, owner: str, run: str, *, at: int, model: str | None = None, authorization: str | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """What happens in a new run that goes on live from turn ``at`` (from 0) of a stored one, asking ``model``.
+
+        What came before is in the first batch, and not done again. The new run is a response of its own, which
+        follows the same one; a conversation stays with the old run.
+
+        Raises, before the first batch:
+            NotFound: no such run for this owner, or it was deleted.
+            InvalidRequest: it has no such turn.
+            ModelNotFound: no upstream answers to the model's name.
+        """
+        events = forked(
+            await self.events(owner, run),
+            at=at,
+            run=self._ids.new("resp"),
+            created_at_s=int(self._clock.now_s()),
+            model=model,
+        )
+        journal = Journal.resumed(self._store, owner, events, flushes=False)
+        self._resolve(journal.started.model)
+        await self._store.fork(owner, run, events)
+        loop = await self._resumed(journal, authorization)
+        async with self._doing(owner, journal, loop) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _resumed(self, journal: Journal, authorization: str | None = None) -> Loop:
+        """The loop that goes on from what is in the journal, and in the store with it."""
+        items = await self._loaded(journal.owner, await self._store.context(journal.owner, journal.started.run))
+        request = stored_request(journal.started.request)
+        carried = carried_calls(items, unacted(items))
+        return self._loop(journal, request, items, self._tools, authorization, carried)
 
     @asynccontextmanager
     async def _doing(
@@ -186,7 +228,12 @@ class Runner:
             conversation=conversation,
             flushes=flushes,
         )
-        return journal, self._loop(journal, request, history + own_input, self._tools, authorization, carried)
+        items = await self._loaded(owner, history + own_input)
+        return journal, self._loop(journal, request, items, self._tools, authorization, carried)
+
+    async def _loaded(self, owner: str, items: list[Item]) -> list[Item]:
+        """What the model must see, with the data of what the items only name: the journal keeps the names."""
+        return items if self._load is None else await self._load(owner, items)
 
     def _loop(
         self,
@@ -198,6 +245,7 @@ class Runner:
         carried: Sequence[CarriedCall] = (),
     ) -> Loop:
         targets = self._resolve(request.model)
+        hosted = self._hosted_tools(journal.owner, request, items)
         is_strict = journal.started.profile == "open-responses"
         return Loop(
             run=journal.started.run,
@@ -211,7 +259,9 @@ class Runner:
             tools=tools,
             authorization=authorization,
             on_interruption="fail" if is_strict else self._on_interruption,
-            hosted=self._hosted_tools(journal.owner, request, items),
+            # Where we go on with the model anyway, a tool that nobody has is answered here, and not by the client.
+            client_tools=None if hosted is None else _client_tools(request, items),
+            hosted=hosted,
             carried=carried,
         )
 
@@ -387,14 +437,11 @@ class Runner:
         error = ErrorInfo(code=INTERRUPTED, message="The server stopped while this response was being made.")
         if _is_background(events):
             journal = Journal.resumed(self._store, left.owner, events, flushes=True)
-            items = await self._store.context(left.owner, left.run)
             try:
-                request = stored_request(journal.started.request)
-                carried = carried_calls(items, unacted(items))
-                loop = self._loop(journal, request, items, self._tools, carried=carried)
+                loop = await self._resumed(journal)
                 self._do_in_background((left.owner, left.run), journal, loop)
                 return True
-            except AntiphonError as gone:  # its model, say
+            except UsageError as gone:  # its model, say
                 error = ErrorInfo(code=gone.code, message=gone.message)
         machine = Machine(self._limits, {name: tool.policy for name, tool in self._tools.items()})
         machine.feed_all(events)
@@ -408,6 +455,12 @@ class Runner:
         """Until each run that a dead process left is either taken over or ended."""
         if self._recovery is not None:
             await asyncio.wait((self._recovery,))
+
+
+def _client_tools(request: CreateResponse | CreateChatCompletion, items: Sequence[Item]) -> frozenset[str]:
+    """The names of all tools that the client runs."""
+    offered = [*(request.tools or ()), *(tool for item in items for tool in tools_of(item))]
+    return frozenset(tool_names(offered))
 
 
 def _written(request: CreateResponse) -> dict[str, Any]:

@@ -25,11 +25,11 @@ def beside(found: Sequence[Compared], names: tuple[str, str], *, since: int = 0)
     """
     if since:
         yield Text(f"Interactions 0 to {since - 1} are the same." if since > 1 else "Interaction 0 is the same.", "dim")
-    yield _columns(*(Text(clean(name), style="bold") for name in names))
+    yield columns(*(Text(clean(name), style="bold") for name in names))
     pairs = [each for each in found if not _is_before(each, since)]
     for each in pairs:
         yield _title(each)
-        yield _columns(*(_side(side) for side in each.pair))
+        yield columns(*(_side(side) for side in each.pair))
     yield Text()
     different = [each for each in pairs if not each.is_equal]
     if not different:
@@ -42,7 +42,8 @@ def _is_before(each: Compared, since: int) -> bool:
     return each.pair.a is not None and each.pair.b is not None and max(each.pair.a[0], each.pair.b[0]) < since
 
 
-def _columns(left: RenderableType, right: RenderableType) -> Table:
+def columns(left: RenderableType, right: RenderableType) -> Table:
+    """Two things beside each other, each in half of the width."""
     table = Table.grid(padding=(0, 1), expand=True)
     for _ in range(2):
         table.add_column(ratio=1, overflow="fold")
@@ -65,9 +66,10 @@ def _side(side: tuple[int, Interaction] | None) -> RenderableType:
     said = describe(interaction)
     seconds = "" if interaction.duration_ms is None else f"{interaction.duration_ms / 1000:.2f} s"
     head = " · ".join(filter(None, (model_of(interaction), str(said["status"] or ""), seconds)))
-    return Group(Text(clean(head), style="dim"), *(_row(label, text) for label, text in rows(interaction, said)))
+    return Group(Text(clean(head), style="dim"), *(row(label, text) for label, text in rows(interaction, said)))
 
 
-def _row(label: str, text: str) -> Text:
+def row(label: str, text: str) -> Text:
+    """A text with its label before it, as it stands in a column."""
     line = Text(f"{clean(label)} ", style=f"bold {style_of(label)}") if label else Text()
     return line.append(Text(cut(text), style="not bold default" if label else "dim"))

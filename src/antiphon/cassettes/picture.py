@@ -59,7 +59,7 @@ def picture(path: str | Path, number: int | None = None) -> Iterator[RenderableT
             continue
         said = describe(interaction)
         title = Rule(Text(_title(index, interaction, said), style="bold"), align="left", style="dim")
-        yield Group(title, _table(rows(interaction, said)), Text())
+        yield Group(title, table(rows(interaction, said)), Text())
 
 
 def rows(interaction: Interaction, said: dict[str, Any]) -> Iterator[Row]:
@@ -74,7 +74,7 @@ def style_of(label: str) -> str:
     return _STYLES.get(label.partition(" ")[0], "")
 
 
-def _table(lines: Iterable[Row]) -> Table:
+def table(lines: Iterable[Row]) -> Table:
     """Labels in a column of their own, texts beside them, cut where they are long."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=_LABEL_COLUMNS, justify="right", no_wrap=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from antiphon import __version__
-from antiphon.cli import dialects, fork, keep, look, mcp, proxy, serve
+from antiphon.cli import dialects, export, fork, keep, look, mcp, proxy, serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -19,7 +19,7 @@ def main() -> None:
 
 _VERBS = (
     dialects.dialects,
-    *(serve.serve, mcp.mcp, proxy.record, proxy.replay, proxy.run, fork.fork),
+    *(serve.serve, mcp.mcp, proxy.record, proxy.replay, proxy.run, fork.fork, export.export),
     *(look.inspect, look.ls, look.show, look.diff),
     *(keep.convert, keep.verify, keep.prune, keep.refresh, keep.scrub),
 )

@@ -1,7 +1,7 @@
 """What can be set, and where it is read: flags, variables, antiphon.toml, dialect files."""
 
 from antiphon.config.keys import hash_key
-from antiphon.config.loading import load_data_dir, load_dialects, load_settings
+from antiphon.config.loading import DEFAULT_UPSTREAM, load_data_dir, load_dialects, load_settings
 from antiphon.config.mcp import EgressSettings, McpServerSettings
 from antiphon.config.routing import Route, dialect_of, route
 from antiphon.config.scrub import ScrubSettings, load_scrub
@@ -20,6 +20,7 @@ from antiphon.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_UPSTREAM",
     "EgressSettings",
     "FileSettings",
     "LimitSettings",

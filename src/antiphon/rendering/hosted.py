@@ -10,7 +10,7 @@ takes place, here or in a later run, it is announced whole.
 
 What is kept of these items beyond what clients see, under `PRIVATE`: of a list {"source"}; of a call {"call_id",
 "turn", "carried", "name", "arguments", "output", "content", "results"}, as far as the item does not show it; of a
-request {"call_id", "kind", "idempotency_key", "batch", "beside"}, the last being calls that wait with it.
+request {"call_id", "kind", "idempotency_key", "repeatable", "batch", "beside"}, the last being calls that wait with it.
 """
 
 from __future__ import annotations
@@ -215,6 +215,7 @@ class HostedItems:
             call_id=started.call_id,
             kind=started.kind,
             idempotency_key=self._key(started),
+            repeatable=started.repeatable,
             batch=f"{self.run}/{self.turn}",
             beside=[self._beside(self._made[block]) for block in event.beside if block in self._made],
         )
@@ -237,6 +238,7 @@ class HostedItems:
             "call_id": started.call_id,
             "arguments": made.arguments,
             "idempotency_key": self._key(started),
+            "repeatable": started.repeatable,
         }
 
     def _key(self, started: ToolCallStarted) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from antiphon.events import (
     Diagnostic,
+    Fork,
     RunEvent,
     RunFinished,
     RunStarted,
@@ -56,7 +57,8 @@ class ResponsesRenderer:
     `RunStarted`.
 
     What was mended stands in the Response object, under ``antiphon.diagnostics``: only where there is any, each thing
-    once. Both API documents allow members they do not know, and there is no event for it that every client would take.
+    once. Of a fork ``antiphon.forked_from`` says which response it left, and at which turn. Both API documents allow
+    members they do not know, and there is no event for it that every client would take.
     """
 
     def __init__(self, *, sealer: Sealer | None = None) -> None:
@@ -65,6 +67,7 @@ class ResponsesRenderer:
         self._response: dict[str, Any] = {}
         self._usage: Usage | None = None
         self._diagnostics: dict[Diagnostic, None] = {}
+        self._fork: Fork | None = None
         self._handlers: Handlers = _Handlers({RunStarted: self._run_started})
 
     def render(self, events: Iterable[RunEvent]) -> list[Frame]:
@@ -84,12 +87,22 @@ class ResponsesRenderer:
         if not self._response:
             return {}
         response = {**self._response, "output": self._items.output(), "usage": _usage(self._usage)}
-        if self._diagnostics:
-            response["antiphon"] = {"diagnostics": [_disclosed(event) for event in self._diagnostics]}
+        if extension := self._extension():
+            response["antiphon"] = extension
         return response
+
+    def _extension(self) -> dict[str, Any]:
+        """What the API has no place for."""
+        extension: dict[str, Any] = {}
+        if self._fork is not None:
+            extension["forked_from"] = {"response": self._fork.run, "turn": self._fork.turn}
+        if self._diagnostics:
+            extension["diagnostics"] = [_disclosed(event) for event in self._diagnostics]
+        return extension
 
     def _run_started(self, event: RunStarted) -> None:
         self._items.run_started(event)
+        self._fork = event.forked_from
         self._response = {
             "id": event.run,
             "object": "response",

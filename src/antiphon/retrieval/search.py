@@ -75,6 +75,15 @@ class _Key(NamedTuple):
     chunk_id: int
 
 
+class _Question(NamedTuple):
+    """What is asked of every source."""
+
+    queries: list[str]
+    wanted: Filter | None
+    ranking: RankingOptions
+    max_num_results: int
+
+
 class _Found(NamedTuple):
     """What one source found for one query."""
 
@@ -108,18 +117,12 @@ async def search(
         raise InvalidRequest(message, param="max_num_results")
     ways, notes = _ways(sources, mode, ranking)
     vectors = await _vectors(queries, sources, ways)
-    depth = max(_LEAST_DEPTH, 4 * max_num_results)
-    found = await asyncio.gather(
-        *(
-            asyncio.to_thread(_look, source.index, queries, way, vectors.get(id(source.embedder)), depth, filters)
-            for source, way in zip(sources, ways, strict=True)
-        )
-    )
-    ranked = fused([_lists(query_no, found) for query_no in range(len(queries))], ranking)
-    hits = await _looked_up(ranked[: max_num_results + _SPARE], sources)
+    asked = _Question(queries, filters, ranking, max_num_results)
+    # In one thread, one source after the other: a scan of vectors takes all cores by itself.
+    hits = await asyncio.to_thread(_hits, asked, sources, ways, vectors)
     used = {each for way in ways for each in way}
     really: Mode = "hybrid" if len(used) == 2 else "vector" if used == {"vector"} else "lexical"
-    return SearchResult(hits=hits[:max_num_results], queries=queries, mode=really, notes=notes)
+    return SearchResult(hits=hits, queries=queries, mode=really, notes=notes)
 
 
 async def _queries(query: str | Sequence[str], rewrite: Rewriter | None) -> list[str]:
@@ -190,18 +193,27 @@ async def _vectors(queries: list[str], sources: Sequence[Source], ways: list[set
     }
 
 
-def _look(
-    index: Index, queries: list[str], ways: set[Way], vectors: Embedded | None, depth: int, wanted: Filter | None
-) -> list[_Found]:
-    return [
-        _Found(
-            text=index.by_words(query, count=depth, wanted=wanted) if "text" in ways else None,
-            vector=index.by_vector(Embedded(vectors.model, vectors.vectors[n : n + 1]), count=depth, wanted=wanted)
-            if "vector" in ways and vectors is not None
-            else None,
-        )
-        for n, query in enumerate(queries)
+def _hits(asked: _Question, sources: Sequence[Source], ways: list[set[Way]], vectors: dict[int, Embedded]) -> list[Hit]:
+    found = [
+        _look(source.index, asked, way, vectors.get(id(source.embedder)))
+        for source, way in zip(sources, ways, strict=True)
     ]
+    ranked = fused([_lists(query_no, found) for query_no in range(len(asked.queries))], asked.ranking)
+    return _looked_up(ranked[: asked.max_num_results + _SPARE], sources)[: asked.max_num_results]
+
+
+def _look(index: Index, asked: _Question, ways: set[Way], vectors: Embedded | None) -> list[_Found]:
+    """What one source finds for each query, by each way."""
+    depth = max(_LEAST_DEPTH, 4 * asked.max_num_results)
+    found = []
+    for n, query in enumerate(asked.queries):
+        text = index.by_words(query, count=depth, wanted=asked.wanted) if "text" in ways else None
+        vector = None
+        if "vector" in ways and vectors is not None:
+            one = Embedded(vectors.model, vectors.vectors[n : n + 1])
+            vector = index.by_vector(one, count=depth, wanted=asked.wanted)
+        found.append(_Found(text, vector))
+    return found
 
 
 def _lists(query_no: int, found: Sequence[list[_Found]]) -> Lists[_Key]:
@@ -215,12 +227,12 @@ def _lists(query_no: int, found: Sequence[list[_Found]]) -> Lists[_Key]:
     return lists
 
 
-async def _looked_up(ranked: Sequence[Ranked[_Key]], sources: Sequence[Source]) -> list[Hit]:
+def _looked_up(ranked: Sequence[Ranked[_Key]], sources: Sequence[Source]) -> list[Hit]:
     passages: dict[_Key, Passage] = {}
     for n, source in enumerate(sources):
         chunk_ids = [each.key.chunk_id for each in ranked if each.key.source == n]
         if chunk_ids:
-            there = await asyncio.to_thread(source.index.passages, chunk_ids)
+            there = source.index.passages(chunk_ids)
             passages |= {_Key(n, chunk_id): passage for chunk_id, passage in there.items()}
     return [
         _hit(each, passages[each.key], sources[each.key.source].store_id) for each in ranked if each.key in passages

@@ -15,6 +15,7 @@ from antiphon.rendering.responses import response_object
 from antiphon.server.app import route
 from antiphon.server.errors import from_failed_run, unknown_previous
 from antiphon.server.exchange import Exchange
+from antiphon.server.hosting import Hosting
 from antiphon.server.profiles import Profiles
 from antiphon.server.streaming import while_connected
 from antiphon.wire.parameters import refuse_unserved
@@ -44,13 +45,21 @@ class Compaction:
     """The route ``/v1/responses/compact``. The model writes the summary; nothing of it is stored."""
 
     def __init__(
-        self, runner: Runner, clock: Clock, ids: Ids, *, profiles: Profiles, forward_auth: bool = False
+        self,
+        runner: Runner,
+        clock: Clock,
+        ids: Ids,
+        *,
+        profiles: Profiles,
+        forward_auth: bool = False,
+        hosting: Hosting | None = None,
     ) -> None:
         self._runner = runner
         self._clock = clock
         self._ids = ids
         self._profiles = profiles
         self._forward_auth = forward_auth
+        self._hosting = hosting
 
     def routes(self) -> list[Route]:
         """What is served, and by what."""
@@ -61,6 +70,8 @@ class Compaction:
         request = decode_request(await exchange.body())
         items = input_items(request)
         refuse_unserved(request, items)
+        if self._hosting is not None:
+            await self._hosting.check(exchange.owner, (), items)
         sealer = self._profiles.sealer(exchange.owner)
         if sealer is None:
             raise InvalidRequest("This server has no keys to seal a summary with.", code="unsupported_endpoint")

@@ -1,4 +1,4 @@
-"""The tools that requests find at this server: MCP servers, by URL or by the name the configuration has for them."""
+"""What requests find at this server: MCP servers, by URL or by their names in the configuration, searches, files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 from antiphon.agent.hosted import HostedTools
 from antiphon.config import EgressSettings, McpServerSettings
 from antiphon.retrieval.filters import compile_filter
+from antiphon.retrieval.inputs import check_files, resolved_files
 from antiphon.retrieval.search import ranking_options
 from antiphon.retrieval.stores import SearchableStores
+from antiphon.store.blobs import Blobs
+from antiphon.store.files import Files
 from antiphon.tools.base import ToolResult
 from antiphon.tools.file_search import Found, search_files
 from antiphon.tools.mcp.naming import named_servers, with_defaults
@@ -20,18 +23,28 @@ from antiphon.wire.vector_stores import SearchResult
 
 
 class Hosting:
-    """Gives each run its tools. ``servers`` are those of the configuration; ``egress`` says where URLs may lead.
+    """Gives each run its tools, and the files that it names.
+
+    ``servers`` are those of the configuration; ``egress`` says where URLs of requests may lead.
 
     Raises:
         ConfigError: an entry of ``egress`` is neither an address, nor a network, nor a name.
     """
 
     def __init__(
-        self, servers: Mapping[str, McpServerSettings], stores: SearchableStores, *, egress: EgressSettings
+        self,
+        servers: Mapping[str, McpServerSettings],
+        stores: SearchableStores,
+        files: Files,
+        blobs: Blobs,
+        *,
+        egress: EgressSettings,
     ) -> None:
         self._servers = servers
         self._find = named_servers(servers, egress)
         self._stores = stores
+        self._files = files
+        self._blobs = blobs
 
     def tools(self, owner: str, tools: Sequence[dict[str, Any]], items: Sequence[Item]) -> HostedTools:
         """The tools of one run; see `antiphon.agent.runner.Host`."""
@@ -42,11 +55,16 @@ class Hosting:
             search=partial(self._search, owner),
         )
 
-    async def check(self, owner: str, tools: Iterable[dict[str, Any]]) -> None:
-        """See that what a request's tools name is there, before anything begins.
+    async def load(self, owner: str, items: list[Item]) -> list[Item]:
+        """The items with the data of the files they name; see `antiphon.agent.runner.Load`."""
+        return await resolved_files(self._files, self._blobs, owner, items)
+
+    async def check(self, owner: str, tools: Iterable[dict[str, Any]], items: Sequence[Item]) -> None:
+        """See that what a request names is there, before anything begins.
 
         Raises:
-            InvalidRequest: an MCP tool names no server, or more than one; a filter or a ranking is none.
+            InvalidRequest: an MCP tool names no server, or more than one; a filter or a ranking is none; an item names
+                no file of this owner.
             EgressRefused: a URL leads where no request may.
             NotFound: a vector store is not there for this owner.
         """
@@ -58,6 +76,7 @@ class Hosting:
             ranking_options(search.ranking_options)
             for vector_store_id in search.vector_store_ids:
                 await self._stores.require(owner, vector_store_id)
+        await check_files(self._files, owner, items)
 
     async def _search(self, owner: str, tool: FileSearchTool, queries: Sequence[str]) -> ToolResult:
         return await search_files(self._found(owner, tool, queries))

@@ -68,7 +68,7 @@ class Responses:
         shown = self._profiles.shown(exchange)
         self._admit(exchange, request, shown)
         if self._hosting is not None:
-            await self._hosting.check(exchange.owner, request.tools or ())
+            await self._hosting.check(exchange.owner, request.tools or (), input_items(request))
         work = self._run_in_background if request.background else self._run
         await while_connected(exchange, work(exchange, request, shown))
 

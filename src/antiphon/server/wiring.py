@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, lru_cache, partial
+from typing import NamedTuple
 
 import msgspec
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.dialects import Dialect
 from antiphon.errors import ConfigError, ModelNotFound
+from antiphon.events import RunEvent
 from antiphon.providers.chat import ChatProvider
 from antiphon.providers.http import HttpTransport
 from antiphon.providers.responses import ResponsesProvider
@@ -31,7 +33,7 @@ from antiphon.server.auth import Keys
 from antiphon.server.chat import Chat
 from antiphon.server.compaction import Compaction
 from antiphon.server.conversations import Conversations
-from antiphon.server.filing import open_filing
+from antiphon.server.filing import Filing, open_filing
 from antiphon.server.hosting import Hosting
 from antiphon.server.metrics import Metrics
 from antiphon.server.models import Models
@@ -45,6 +47,64 @@ from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # Of so many models it is remembered how they differ.
 _MAX_DIALECTS = 1024
+
+
+class Engine(NamedTuple):
+    """What does runs, without what answers over HTTP."""
+
+    runner: Runner
+    store: SqliteStore
+    hosting: Hosting
+    filing: Filing
+    providers: Mapping[str, HttpProvider]
+    resolve: Callable[[str], list[Target]]
+    dialects: Callable[[str, str], Dialect]
+    recording: Interactions
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings,
+    *,
+    clock: Clock,
+    ids: Ids,
+    chunk_delay_s: float = 0.0,
+    on_difference: Callable[[str], None] | None = None,
+    tools: Mapping[str, Tool] | None = None,
+    on_ended: Callable[[Sequence[RunEvent]], None] | None = None,
+) -> AsyncIterator[Engine]:
+    """What does runs as these settings say; closed with the block. Runs of a dead process stay as they are.
+
+    Raises:
+        ConfigError, CassetteError, StoreError: it cannot be opened so.
+    """
+    async with AsyncExitStack() as stack:
+        recording = _recording(settings, stack)
+        store = SqliteStore.open(settings.data_dir, clock=clock)
+        stack.push_async_callback(store.close)
+        transport = _transport(settings, recording, clock, chunk_delay_s, on_difference)
+        stack.push_async_callback(transport.close)
+        # To look through all entries takes as long as many chunks. Clients may make up names of models.
+        dialects = lru_cache(maxsize=_MAX_DIALECTS)(partial(dialect_of, settings))
+        providers = _providers(settings, transport, dialects)
+        resolve = _resolver(settings, providers)
+        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
+        hosting = Hosting(settings.mcp_servers, filing.stores, store.files, filing.blobs, egress=settings.egress)
+        runner = Runner(
+            store=store,
+            resolve=resolve,
+            clock=clock,
+            ids=ids,
+            limits=_limits(settings),
+            tools=tools,
+            max_background_runs=settings.limits.max_background_runs,
+            on_interruption=settings.on_interruption,
+            on_ended=on_ended,
+            host=hosting.tools,
+            load=hosting.load,
+        )
+        stack.push_async_callback(runner.close)
+        yield Engine(runner, store, hosting, filing, providers, resolve, dialects, recording)
 
 
 @asynccontextmanager
@@ -63,62 +123,53 @@ async def open_app(
     Raises:
         ConfigError, CassetteError, StoreError: it cannot be opened so.
     """
-    clock, ids = SystemClock(), RandomIds()
-    async with AsyncExitStack() as stack:
-        recording = _recording(settings, stack)
-        store = SqliteStore.open(settings.data_dir, clock=clock)
-        stack.push_async_callback(store.close)
-        transport = _transport(settings, recording, clock, chunk_delay_s, on_difference)
-        stack.push_async_callback(transport.close)
-        # To look through all entries takes as long as many chunks. Clients may make up names of models.
-        dialects = lru_cache(maxsize=_MAX_DIALECTS)(partial(dialect_of, settings))
-        providers = _providers(settings, transport, dialects)
-        resolve = _resolver(settings, providers)
-        metrics = Metrics()
-        filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
-        hosting = Hosting(settings.mcp_servers, filing.stores, egress=settings.egress)
-        runner = Runner(
-            store=store,
-            resolve=resolve,
-            clock=clock,
-            ids=ids,
-            limits=_limits(settings),
-            tools=tools,
-            max_background_runs=settings.limits.max_background_runs,
-            on_interruption=settings.on_interruption,
-            on_ended=metrics.run_ended,
-            host=hosting.tools,
-        )
-        stack.push_async_callback(runner.close)
-        runner.begin_recovery()
-        passthrough = Passthrough(
-            resolve,
-            next(iter(providers.values())),
-            ids,
-            forward_auth=settings.forward_auth,
-            on_call=metrics.call_passed_on,
-        )
-        repair_of = partial(_repair, settings, dialects)
-        routes = [
-            *_response_routes(settings, runner, store, hosting, clock, ids),
-            *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
-            *StoredChats(store).routes(),
-            *filing.routes,
-            *_models(settings, providers, resolve, recording, clock).routes(),
-            *metrics.routes(),
-        ]
-        app = App(
-            [*routes, *OpenApi(routes).routes(), *passthrough.routes()],
-            keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
-            clock=clock,
-            ids=ids,
-            forward_auth=settings.forward_auth,
-            max_body_bytes=settings.limits.max_body_bytes,
-            on_answered=metrics.request_ended,
-        )
+    clock, ids, metrics = SystemClock(), RandomIds(), Metrics()
+    opened = open_engine(
+        settings,
+        clock=clock,
+        ids=ids,
+        chunk_delay_s=chunk_delay_s,
+        on_difference=on_difference,
+        tools=tools,
+        on_ended=metrics.run_ended,
+    )
+    async with opened as engine:
+        engine.runner.begin_recovery()
+        app = _app(settings, engine, metrics, clock, ids)
         metrics.watch_in_flight(app.in_flight)
-        stack.push_async_callback(app.close)
-        yield app
+        try:
+            yield app
+        finally:
+            await app.close()
+
+
+def _app(settings: Settings, engine: Engine, metrics: Metrics, clock: Clock, ids: Ids) -> App:
+    runner, store, resolve, providers = engine.runner, engine.store, engine.resolve, engine.providers
+    passthrough = Passthrough(
+        resolve,
+        next(iter(providers.values())),
+        ids,
+        forward_auth=settings.forward_auth,
+        on_call=metrics.call_passed_on,
+    )
+    repair_of = partial(_repair, settings, engine.dialects)
+    routes = [
+        *_response_routes(settings, runner, store, engine.hosting, clock, ids),
+        *Chat(runner, passthrough, resolve, repair_of=repair_of, forward_auth=settings.forward_auth).routes(),
+        *StoredChats(store).routes(),
+        *engine.filing.routes,
+        *_models(settings, providers, resolve, engine.recording, clock).routes(),
+        *metrics.routes(),
+    ]
+    return App(
+        [*routes, *OpenApi(routes).routes(), *passthrough.routes()],
+        keys=Keys(settings.api_keys, forward_auth=settings.forward_auth, local_only=not settings.no_auth),
+        clock=clock,
+        ids=ids,
+        forward_auth=settings.forward_auth,
+        max_body_bytes=settings.limits.max_body_bytes,
+        on_answered=metrics.request_ended,
+    )
 
 
 # --- what answers over HTTP ------------------------------------------------------------------
@@ -139,7 +190,7 @@ def _response_routes(
     )
     return [
         *responses.routes(),
-        *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth).routes(),
+        *Compaction(runner, clock, ids, profiles=profiles, forward_auth=forward_auth, hosting=hosting).routes(),
         *Conversations(store, ids, profiles=profiles).routes(),
     ]
 

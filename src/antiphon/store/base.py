@@ -108,6 +108,17 @@ class Store(Protocol):
         """
         ...
 
+    async def fork(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+        """Write a new run that begins as ``run`` did: with its input, after its parent or in its conversation.
+
+        ``events`` are its journal so far; they begin with its `RunStarted`. A conversation goes on without it.
+
+        Raises:
+            NotFound: no such run for this owner, or it was deleted.
+            Conflict: this owner has a run of the new one's id already.
+        """
+        ...
+
     async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """Write the next events of a run as one segment, durably, before this returns.
 
@@ -156,11 +167,10 @@ class Store(Protocol):
         ...
 
     async def context(self, owner: str, run: str) -> list[Item]:
-        """What the model saw first of a run that has not ended: what came before it (see `history`), and its own input.
+        """What the model saw first of a run: what came before it (see `history`), and its own input.
 
         Raises:
             NotFound: no such run for this owner, or it was deleted.
-            Conflict: the run has ended.
         """
         ...
 

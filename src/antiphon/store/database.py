@@ -17,7 +17,7 @@ from typing import Literal, TextIO, TypeVar
 from antiphon.clock import Clock
 from antiphon.errors import StoreError
 from antiphon.store.locking import lock_directory
-from antiphon.store.migrations import migrate
+from antiphon.store.migrations import migrate, require_current
 
 Result = TypeVar("Result")
 Synchronous = Literal["normal", "full"]
@@ -41,12 +41,37 @@ class Database:
     """Runs work in transactions on its own thread; made by `open`."""
 
     def __init__(
-        self, name: str, connection: sqlite3.Connection, thread: ThreadPoolExecutor, opened: ExitStack
+        self,
+        name: str,
+        connection: sqlite3.Connection,
+        thread: ThreadPoolExecutor,
+        opened: ExitStack,
+        *,
+        begin: str = "BEGIN IMMEDIATE",
     ) -> None:
         self._name = name
         self._connection = connection
         self._thread = thread
         self._opened = opened
+        self._begin = begin
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Database:
+        """Open ``data_dir/antiphon.db`` to be read only, whoever else has it.
+
+        Raises:
+            SchemaOutOfDate, StoreError: see `antiphon.store.sqlite.SqliteStore.read`.
+        """
+        path = data_dir / "antiphon.db"
+        if not path.exists():
+            raise StoreError(f"There is no database {path}. Name the server's data directory.")
+        with ExitStack() as opened, driver_errors(str(path)):
+            thread = opened.enter_context(ThreadPoolExecutor(1, thread_name_prefix="antiphon-store"))
+            uri = f"{path.absolute().as_uri()}?mode=ro"
+            connection = thread.submit(sqlite3.connect, uri, isolation_level=None, uri=True).result()
+            opened.callback(lambda: thread.submit(connection.close).result())
+            thread.submit(require_current, connection).result()
+            return cls(str(path), connection, thread, opened.pop_all(), begin="BEGIN")
 
     @classmethod
     def open(cls, data_dir: Path | None, *, clock: Clock, synchronous: Synchronous) -> Database:
@@ -86,7 +111,7 @@ class Database:
 
     def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         with self._connection:  # commits, or rolls back
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(self._begin)
             return work(self._connection)
 
     async def _submit(self, call: Callable[[], Result]) -> Result:

@@ -253,9 +253,14 @@ def create_vector_stores(connection: sqlite3.Connection) -> None:
     )
 
 
+def add_forks(connection: sqlite3.Connection) -> None:
+    """A run may begin as another did; in a conversation that one stands, not its forks."""
+    connection.execute("ALTER TABLE runs ADD COLUMN forked_from TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     *(create_runs, create_items, create_segments, create_conversations, add_api_to_runs),
-    *(create_files, create_vector_stores),
+    *(create_files, create_vector_stores, add_forks),
 )
 
 
@@ -270,13 +275,31 @@ def migrate(connection: sqlite3.Connection, now_s: float, migrations: Sequence[M
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at_s INTEGER NOT NULL)"
         )
-        applied = {name for (name,) in connection.execute("SELECT name FROM migrations")}
-        if newer := applied - {migration.__name__ for migration in migrations}:
-            raise SchemaOutOfDate(
-                f"The database has a newer schema (step {sorted(newer)[0]!r}) than this version of Antiphon knows."
-                " Update Antiphon, or choose another data directory."
-            )
+        applied = _applied(connection, migrations)
         for migration in migrations:
             if migration.__name__ not in applied:
                 migration(connection)
                 connection.execute("INSERT INTO migrations VALUES (?, ?)", (migration.__name__, int(now_s)))
+
+
+def require_current(connection: sqlite3.Connection) -> None:
+    """Refuse a database that has not seen exactly the steps that are known here.
+
+    Raises:
+        SchemaOutOfDate: it has seen more, or fewer.
+    """
+    missing = [each.__name__ for each in MIGRATIONS if each.__name__ not in _applied(connection, MIGRATIONS)]
+    if missing:
+        raise SchemaOutOfDate(
+            f"The database has an older schema (without step {missing[0]!r}). Start this version's server on it once."
+        )
+
+
+def _applied(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> set[str]:
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+    if newer := applied - {migration.__name__ for migration in migrations}:
+        raise SchemaOutOfDate(
+            f"The database has a newer schema (step {sorted(newer)[0]!r}) than this version of Antiphon knows."
+            " Update Antiphon, or choose another data directory."
+        )
+    return applied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # One run, deleted or not, with what decides whether it may be read, continued or deleted.
 FIND_RUN = """
-SELECT parent, status, deleted_at_s, conversation, api
+SELECT parent, status, deleted_at_s, conversation, api, forked_from
 FROM runs
 WHERE owner = :owner AND run = :run
 """
@@ -17,6 +17,26 @@ INSERT INTO runs (
 VALUES (
     :owner, :run, :parent, 'in_progress', :created_at_s, :conversation, :conversation_end, :api, :model, :metadata
 )
+"""
+
+# A run that begins as another did, :source; arrives last.
+INSERT_FORK = """
+INSERT INTO runs (
+    owner, run, forked_from, parent, status, created_at_s, conversation, conversation_end, api, model, metadata
+)
+SELECT
+    owner, :run, :source, parent, 'in_progress', :created_at_s, conversation, conversation_end, api, :model, metadata
+FROM runs
+WHERE owner = :owner AND run = :source
+"""
+
+# The input of a run, for its fork.
+COPY_INPUT = """
+INSERT INTO items (owner, run, direction, position, item_id, type, data)
+SELECT owner, :run, direction, position, item_id, type, data
+FROM items
+WHERE owner = :owner AND run = :source AND direction = 'input'
+ORDER BY position
 """
 
 # A run has ended; its status is final.
@@ -263,7 +283,7 @@ UNION ALL
 SELECT items.item_id
 FROM runs JOIN items ON items.owner = runs.owner AND items.run = runs.run
 WHERE runs.owner = :owner AND runs.conversation = :conversation AND runs.status = 'in_progress'
-    AND items.item_id IN (SELECT value FROM json_each(:item_ids))
+    AND runs.forked_from IS NULL AND items.item_id IN (SELECT value FROM json_each(:item_ids))
 """
 
 # What the conversation holds, in order.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,8 @@ from antiphon.wire.responses import Item
 
 # What a client calls a run of each API.
 _KINDS: dict[Api, str] = {"responses": "response", "chat": "chat completion"}
+# In `queries.HISTORY`, the distance and the place of what the run itself said.
+_OWN_OUTPUT = (0, 2)
 # What ends so is part of its conversation; what ends otherwise may be asked again.
 _ADDED_TO_CONVERSATION = ("completed", "incomplete")
 
@@ -40,6 +42,7 @@ class _Run(NamedTuple):
     deleted_at_s: int | None
     conversation: str | None
     api: str
+    forked_from: str | None
 
     @property
     def is_going(self) -> bool:
@@ -68,6 +71,16 @@ class SqliteStore:
             StoreError: the directory or the database in it cannot be used.
         """
         return cls(Database.open(data_dir, clock=clock, synchronous=synchronous), clock)
+
+    @classmethod
+    def read(cls, data_dir: Path, *, clock: Clock) -> SqliteStore:
+        """The store in ``data_dir`` to be read only, also while a server has it.
+
+        Raises:
+            SchemaOutOfDate: another version wrote the database.
+            StoreError: there is none, or it cannot be read; later, something was to be written.
+        """
+        return cls(Database.read(data_dir), clock)
 
     async def begin(
         self,
@@ -103,6 +116,24 @@ class SqliteStore:
 
         await self._database.transact(write)
 
+    async def fork(self, owner: str, run: str, events: Sequence[RunEvent]) -> None:
+        """See `Store.fork`."""
+        started = events[0]
+        if not isinstance(started, RunStarted):
+            raise StoreError("The first of the events of a run must be its run.started.")
+        key = {"owner": owner, "run": started.run}
+
+        def write(db: sqlite3.Connection) -> None:
+            _visible(db, owner, run)
+            if _find(db, owner, started.run):
+                raise Conflict(f"There is already a run {started.run!r}.")
+            row = {"source": run, "created_at_s": started.created_at_s, "model": started.model}
+            db.execute(queries.INSERT_FORK, {**key, **row})
+            db.execute(queries.COPY_INPUT, {**key, "source": run})
+            db.execute(queries.APPEND_SEGMENT, {**key, "count": len(events), "blob": segments.pack(events)})
+
+        await self._database.transact(write)
+
     async def append(self, owner: str, run: str, events: Sequence[RunEvent], *, merge_from: int | None = None) -> None:
         """See `Store.append`."""
 
@@ -128,7 +159,8 @@ class SqliteStore:
             raise StoreError(f"The last of the events that end run {run!r} must be its run.finished.")
 
         def write(db: sqlite3.Connection) -> None:
-            conversation = _require_going(db, owner, run).conversation
+            going = _require_going(db, owner, run)
+            conversation = None if going.forked_from else going.conversation
             key = {"owner": owner, "run": run}
             written = db.execute(queries.SEGMENTS, key).fetchall()
             blob = segments.pack(events, after=[blob for _, blob in written], run=run)
@@ -166,12 +198,12 @@ class SqliteStore:
     async def context(self, owner: str, run: str) -> list[Item]:
         """See `Store.context`."""
 
-        def read(db: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-            if not _visible(db, owner, run).is_going:
-                raise Conflict(f"Run {run!r} has ended: its items are in its history.")
+        def read(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            _visible(db, owner, run)
             return db.execute(queries.HISTORY, {"owner": owner, "run": run}).fetchall()
 
-        return for_the_model(await self._database.transact(read))
+        rows = await self._database.transact(read)
+        return for_the_model(row for row in rows if row[4:6] != _OWN_OUTPUT)
 
     async def input_items(self, owner: str, run: str, query: ListQuery) -> ItemPage:
         """See `Store.input_items`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -42,6 +43,10 @@ class ToolServer(Protocol):
         Raises:
             ToolServerError: it cannot be reached, or does not say.
         """
+        ...
+
+    def remember(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Take a list of its tools that was made before, so that a call needs none."""
         ...
 
     async def call(self, name: str, arguments: str, *, idempotency_key: str) -> ToolResult:

@@ -28,8 +28,8 @@ _SAMPLING = "Sent to the upstream; disclosed where its dialect refuses it."
 PARAMETERS: dict[str, Parameter] = {
     "model": Parameter("Required. An alias, `upstream/model`, or a name that an upstream takes; else 404."),
     "input": Parameter(
-        "A string, or items of every kind. Images as URLs or data, files as data: a file's URL is not fetched, and the"
-        " model is told that the file was left out. A `file_id` is refused."
+        "A string, or items of every kind. Images as URLs, data or a `file_id`, files as data or a `file_id`: a file's"
+        " URL is not fetched, and the model is told that the file was left out."
     ),
     "instructions": Parameter("The first system message; not carried over to a next response."),
     "previous_response_id": Parameter("The items of that response and of those before it are put before `input`."),
@@ -113,8 +113,8 @@ def refuse_unserved(
     """Refuse what is not served here, by its name; ``items`` are those of the request.
 
     Raises:
-        InvalidRequest: a parameter, an ``include``, a file's id, an image or a file that is not there, or a tool that
-            is to be refused.
+        InvalidRequest: a parameter, an ``include``, an image or a file that is not there, or a tool that is to be
+            refused.
     """
     # The union of Open Responses is closed: it has no item and no event for a call of any other tool.
     known = {"function"} if profile == "open-responses" else TOOL_TYPES
@@ -127,9 +127,6 @@ def refuse_unserved(
         if included not in INCLUDES:
             raise supported(included, INCLUDES, param=f"include[{position}]")
     for position, item in enumerate(items):
-        for path in _file_ids(item, f"input[{position}]"):
-            message = f"No files are kept here, so '{path}' names none. Send the data itself, or a URL."
-            raise InvalidRequest(message, param=path, code="unsupported_value")
         for path in _empty_parts(item, f"input[{position}]"):
             raise InvalidRequest(
                 f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
@@ -140,14 +137,8 @@ def refuse_unserved(
         _refuse_tools(request.tools or [], "tools", known)
 
 
-# Where a part has what it stands for; `file_id` aside, which is refused before.
-_SOURCES = {"input_image": ("image_url",), "input_file": ("file_data", "file_url")}
-
-
-def _file_ids(item: Item, path: str) -> Iterator[str]:
-    for where, part in _parts(item, path):
-        if part.get("file_id") is not None:
-            yield f"{where}.file_id"
+# Where a part has what it stands for.
+_SOURCES = {"input_image": ("image_url", "file_id"), "input_file": ("file_data", "file_url", "file_id")}
 
 
 def _empty_parts(item: Item, path: str) -> Iterator[str]:

@@ -106,8 +106,9 @@ def _secrets_of(url: str) -> Iterable[str]:
     with suppress(ValueError):
         parts = urlsplit(url)
         yield from (part for part in (parts.username, parts.password, parts.query) if part)
-        for _, value in parse_qsl(parts.query):
-            yield value
+        for pair in parts.query.split("&"):
+            yield pair.partition("=")[2]  # as it is written
+        yield from (value for _, value in parse_qsl(parts.query))
         yield from (part for part in parts.path.split("/") if len(part) >= MIN_SECRET_SEGMENT_LENGTH)
 
 

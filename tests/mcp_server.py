@@ -1,6 +1,6 @@
 """An MCP server with the tools of the recorded agent runs, and with tools that behave badly; over all three transports.
 
-    python tests/tools/mcp_server.py           speaks over its pipes
+    python tests/mcp_server.py           speaks over its pipes
 
 The first five are those of the recordings: names, descriptions, schemas and results are theirs.
 """
