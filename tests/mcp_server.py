@@ -2,7 +2,7 @@
 
     python tests/mcp_server.py           speaks over its pipes
 
-The first five are those of the recordings: names, descriptions, schemas and results are theirs.
+The first seven are those of the recordings: names, descriptions, schemas and results are theirs.
 """
 
 import asyncio
@@ -102,6 +102,21 @@ def _add_recorded(server: MCPServer) -> None:
         :return: The experiment results
         """
         return RESULTS.get(experiment_id, "no_results")
+
+    @server.tool(structured_output=False)
+    def greet_everyone(url: str) -> str:
+        return f"Hello, {url}"
+
+    @server.tool(structured_output=False)
+    def get_boiling_point(liquid_name: str, celsius: bool = True) -> int:
+        """
+        Returns the boiling point of a liquid in Celsius or Fahrenheit.
+
+        :param liquid_name: The name of the liquid
+        :param celsius: Whether to return the boiling point in Celsius
+        :return: The boiling point of the liquid in Celcius or Fahrenheit
+        """
+        return {"myawesomeliquid": (-100, -148)}.get(liquid_name.lower(), (-1, -1))[0 if celsius else 1]
 
 
 def _add_results(server: MCPServer) -> None:

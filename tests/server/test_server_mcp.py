@@ -1,120 +1,140 @@
-"""Antiphon as an MCP server: its tools as the protocol's own client sees them, in process and over pipes."""
+"""MCP tools over HTTP: errors, servers that are not there, lists that are known, and decisions of clients who store."""
 
-import asyncio
 import json
-import re
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
+import mcp_workflows
+import openai
 import pytest
-from click.testing import CliRunner
-from mcp import Client, StdioServerParameters
-
-from antiphon.cli import main
-from antiphon.config import EgressSettings, load_settings
-from antiphon.server.mcp import build
-from antiphon.server.workbench import Workbench
-from antiphon.tools.base import ToolError
-from antiphon.tools.mcp import MCPServer
-from antiphon.tools.mcp.naming import named_servers
-from antiphon.wire.hosted import mcp_tool
-
-ROOT = Path(__file__).parents[2]
-RECORDINGS = ROOT / "examples" / "recordings"
-DOCS = ROOT / "docs" / "mcp.md"
-ARGUMENTS = ["-m", "antiphon", "mcp", "--root", str(RECORDINGS)]
+from mcp_workflows import Served, calling, dev, served, spoken, tools_over
 
 
-async def told(server: Any, name: str, **arguments: Any) -> tuple[bool, str]:
-    async with Client(server) as client:
-        result = await client.call_tool(name, arguments)
-        return result.is_error, result.content[0].text  # type: ignore[union-attr]
+def ask(server: Served, said: Any, *tools: dict[str, Any], **fields: Any) -> Any:
+    return server.client.responses.create(model="gpt-4o", input=said, tools=[*tools] or [dev()], **fields)
 
 
-def test_every_tool_is_described_and_says_whether_it_only_looks() -> None:
-    async def listed() -> Any:
-        async with Client(build(Workbench(RECORDINGS))) as client:
-            assert "replay_cassette" in (client.instructions or "")
-            return (await client.list_tools()).tools
-
-    tools = {tool.name: tool for tool in asyncio.run(listed())}
-    assert [*tools] == [
-        *("list_interactions", "inspect_cassette", "show_interaction", "diff_cassettes", "verify_cassette"),
-        *("replay_cassette", "search_runs", "show_run", "replay_run"),
-    ]
-    assert all(tool.description for tool in tools.values())
-    assert [name for name, tool in tools.items() if not tool.annotations.read_only_hint] == ["replay_run"]
+def test_a_tool_that_fails_is_a_failed_item_with_the_servers_words(tmp_path: Path) -> None:
+    turns = [calling(("fail", '{"words": "The disk is full."}')), spoken("Sorry.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        response = ask(server, "?", dev(allowed_tools=["fail"]))
+    call = response.output[1]
+    assert (response.status, call.status, call.output) == ("completed", "failed", None)
+    assert call.error.content[0]["text"] == "The disk is full."
 
 
-def test_a_tool_gives_json() -> None:
-    is_error, text = asyncio.run(
-        told(build(Workbench(RECORDINGS)), "verify_cassette", path="multi_tool_streaming.yaml")
-    )
-    assert not is_error
-    assert json.loads(text) == {"is_fit": True, "findings": []}
+def test_arguments_that_do_not_fit_are_told_to_the_model_and_the_run_goes_on(tmp_path: Path) -> None:
+    turns = [calling(("get_user_id", '{"username": 7}')), spoken("Let me see.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        response = ask(server, "?")
+    assert response.output[1].status == "failed"
+    assert "arguments are wrong" in str(response.output[1].error)
+    assert response.output_text == "Let me see."
 
 
-def test_an_error_of_ours_is_told_to_the_agent() -> None:
-    is_error, text = asyncio.run(told(build(Workbench(RECORDINGS)), "show_run", id="resp_1"))
-    assert is_error
-    assert text.endswith("No runs can be read here. Start with --data-dir DIR.")
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_server_that_is_not_there_is_a_424_before_anything_is_shown(streamed: bool, tmp_path: Path) -> None:
+    toml = "[mcp_servers.dev]\nurl = 'http://127.0.0.1:9/mcp'\nallow_private = true\n"
+    with served(tmp_path, [spoken("never")], toml=toml) as server, pytest.raises(openai.APIStatusError) as refused:
+        ask(server, "?", stream=streamed)
+    assert refused.value.status_code == 424
+    assert "dev" in str(refused.value)
 
 
-def test_the_command_speaks_the_protocol_over_its_pipes() -> None:
-    server = StdioServerParameters(command=sys.executable, args=ARGUMENTS)
-    _, text = asyncio.run(told(server, "list_interactions", path="multi_tool_streaming.yaml"))
-    assert [each["model"] for each in json.loads(text)["interactions"]] == ["gpt-4o-mini", "gpt-4o-mini"]
+def test_a_url_that_leads_into_this_network_is_refused_by_name(tmp_path: Path) -> None:
+    tool = dev(server_url="http://127.0.0.1:9/mcp")
+    with served(tmp_path, [spoken("never")]) as server, pytest.raises(openai.BadRequestError, match=r"127\.0\.0\.1"):
+        ask(server, "?", tool)
 
 
-def test_our_own_client_may_use_our_own_server() -> None:
-    async def asked() -> Any:
-        async with MCPServer(command=sys.executable, args=ARGUMENTS) as server:
-            return await server.call("diff_cassettes", '{"a": "../x", "b": "y"}', idempotency_key="k")
-
-    with pytest.raises(ToolError, match=r"\.\./x is outside of"):
-        asyncio.run(asked())
-
-
-def test_a_root_that_is_none_is_refused() -> None:
-    found = CliRunner().invoke(main, ["mcp", "--root", "no-such-directory"])
-    assert found.exit_code == 2
-    assert "'no-such-directory' is no directory" in found.output
+def test_a_list_is_asked_for_once_along_a_chain(tmp_path: Path) -> None:
+    turns = [spoken("one"), calling(("get_user_id", '{"username": "bob"}')), spoken("two")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        first = ask(server, "?")
+        second = ask(server, "!", previous_response_id=first.id)
+    assert [item.type for item in first.output] == ["mcp_list_tools", "message"]
+    assert [item.type for item in second.output] == ["mcp_call", "message"]
+    assert second.output[0].output == "user_67890"
 
 
-def test_the_help_is_there_without_loading_the_protocol() -> None:
-    script = "import sys; from antiphon.cli import main; main(['mcp', '--help'], standalone_mode=False); "
-    script += "print('loaded', 'mcp' in sys.modules, file=sys.stderr)"
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "--root DIR" in shown.stdout
-    assert shown.stderr.strip() == "loaded False"
+def test_tools_of_one_name_at_two_servers_are_told_apart(tmp_path: Path) -> None:
+    tools = [dev(allowed_tools=["get_user_id"]), dev(server_label="other", allowed_tools=["get_user_id"])]
+    with tools_over("http") as toml:
+        both = toml + toml.replace("mcp_servers.dev", "mcp_servers.other")
+        with served(tmp_path, [spoken("one")], toml=both) as server:
+            ask(server, "?", *tools)
+        names = offered(server)
+    assert len(set(names)) == len(names) == 2
+    (tmp_path / "again").mkdir()
+    turns = [calling((names[1], '{"username": "alice"}')), spoken("done")]
+    with tools_over("http") as toml:
+        both = toml + toml.replace("mcp_servers.dev", "mcp_servers.other")
+        with served(tmp_path / "again", turns, toml=both) as server:
+            response = ask(server, "?", *tools)
+    call = next(item for item in response.output if item.type == "mcp_call")
+    assert (call.server_label, call.name, call.output) == ("other", "get_user_id", "user_12345")
 
 
-def test_the_page_on_mcp_names_every_tool_of_ours() -> None:
-    page = DOCS.read_text("utf-8")
-
-    async def names() -> list[str]:
-        async with Client(build(Workbench(RECORDINGS))) as client:
-            return [tool.name for tool in (await client.list_tools()).tools]
-
-    assert [name for name in asyncio.run(names()) if f"`{name}`" not in page] == []
+def offered(server: Served) -> list[str]:
+    """The names of the tools that the model was sent: a scripted turn has none, so all of them differ."""
+    [found] = [line for line in server.sent if "tools" in line]
+    return [tool["function"]["name"] for tool in found["tools"]]
 
 
-def test_the_examples_of_the_page_are_taken(tmp_path: Path) -> None:
-    page = DOCS.read_text("utf-8")
-    servers, codex = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    toml = tmp_path / "antiphon.toml"
-    toml.write_text(servers)
-    configured = load_settings({"upstream": "http://localhost/v1"}, {"DOCS_TOKEN": "t"}, toml).mcp_servers
-    find = named_servers(configured, EgressSettings())
-    tools, clients = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    for line in tools.splitlines():
-        assert find(mcp_tool(json.loads(line))).label
-    (python,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(python, {})
-    for started in (tomllib.loads(codex)["mcp_servers"], json.loads(clients)["mcpServers"]):
-        name, *options = started["antiphon"]["args"]
-        assert started["antiphon"]["command"] == "antiphon"
-        assert set(options[::2]) <= {option for each in main.commands[name].params for option in each.opts}
+def test_a_picture_of_a_tool_reaches_the_model_and_its_text_the_client(tmp_path: Path) -> None:
+    turns = [calling(("draw", "{}")), spoken("A dot.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        response = ask(server, "?", dev(allowed_tools=["draw"]))
+    assert response.output[1].output.startswith("A dot.")
+    assert "data:image/png;base64," in json.dumps(server.sent[1]["messages"])
+
+
+# --- approvals -------------------------------------------------------------------------------
+
+ASKING = dev(require_approval="always")
+CHARLIE = ("get_user_id", '{"username": "charlie"}')
+
+
+def approved(request: Any, **fields: Any) -> dict[str, Any]:
+    return {"type": "mcp_approval_response", "approval_request_id": request.id, "approve": True, **fields}
+
+
+def test_a_person_may_change_the_arguments(tmp_path: Path) -> None:
+    turns = [calling(CHARLIE), spoken("Done.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        first = ask(server, "?", ASKING)
+        decision = approved(first.output[-1], arguments='{"username": "bob"}')
+        second = ask(server, [decision], ASKING, previous_response_id=first.id)
+    call = second.output[0]
+    assert (call.arguments, call.output) == ('{"username": "bob"}', "user_67890")
+
+
+def test_a_client_that_keeps_the_items_itself_can_decide(tmp_path: Path) -> None:
+    turns = [calling(CHARLIE), spoken("Done.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        first = ask(server, "?", ASKING, store=False)
+        items = [item.model_dump(exclude_none=True) for item in first.output]
+        said = [{"role": "user", "content": "?"}, *items, approved(first.output[-1])]
+        second = ask(server, said, ASKING, store=False)
+    assert [item.type for item in second.output] == ["mcp_call", "message"]
+    assert second.output[0].output == "user_11111"
+
+
+def test_a_decision_is_taken_once(tmp_path: Path) -> None:
+    turns = [calling(CHARLIE), spoken("Done."), spoken("never")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        first = ask(server, "?", ASKING)
+        second = ask(server, [approved(first.output[-1])], ASKING, previous_response_id=first.id)
+        with pytest.raises(openai.BadRequestError, match="decided before"):
+            ask(server, [approved(first.output[-1])], ASKING, previous_response_id=second.id)
+
+
+def test_a_conversation_lists_what_a_server_did(tmp_path: Path) -> None:
+    turns = [calling(CHARLIE), spoken("Done.")]
+    with tools_over("http") as toml, served(tmp_path, turns, toml=toml) as server:
+        conversation = server.client.conversations.create()
+        ask(server, "?", conversation=conversation.id)
+        items = list(server.client.conversations.items.list(conversation.id, order="asc"))
+    assert [item.type for item in items] == ["message", "mcp_list_tools", "mcp_call", "message"]
+    assert getattr(items[2], "output", None) == "user_11111"
+    assert [tool.name for tool in getattr(items[1], "tools", [])] == mcp_workflows.WORKFLOW

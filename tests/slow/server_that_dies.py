@@ -1,8 +1,7 @@
 """The real server, which kills itself where a run tells it to: ``server_that_dies.py UPSTREAM DATA_DIR MCP_URL``.
 
 A run that is to be killed has in its metadata ``{"die": "POINT:N"}``: at that point of its N-th call. Each is killed
-once; what is left of it is a file ``died``, with its id. Each run of a tool writes its idempotency key into the file
-``effects``.
+once, and leaves a file ``died`` with its id. Each run of a tool writes its idempotency key into ``effects``.
 """
 
 import os
