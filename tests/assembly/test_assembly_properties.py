@@ -11,6 +11,7 @@ from antiphon.assembly.choice import Choice
 from antiphon.dialects import OPENAI, AnswerRules, Dialect
 from antiphon.events import (
     Diagnostic,
+    ItemReceived,
     ModelEvent,
     ToolCallDelta,
     ToolCallFinished,
@@ -100,6 +101,9 @@ def check_lifecycle(events: list[ModelEvent]) -> None:
             assert not open_blocks
         elif isinstance(event, Diagnostic):
             assert event.seen is not None
+        elif isinstance(event, ItemReceived):
+            assert event.block not in seen
+            seen.add(event.block)
         elif name.endswith(".started"):
             assert event.block not in seen
             open_blocks.add(event.block)
