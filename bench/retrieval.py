@@ -25,7 +25,7 @@ from antiphon.retrieval.extraction import extract
 from antiphon.retrieval.filters import compile_filter
 from antiphon.retrieval.index import Embedded, Index
 from antiphon.retrieval.search import Source, search
-from retrieval_measuring import COUNT, Searches, main
+from retrieval_measuring import COUNT, DEEP, Searches, main
 
 HERE = Path(__file__)
 PEERS_SCRIPT = HERE.with_name("retrieval_peers.py")
@@ -144,9 +144,10 @@ def show(name: str, figures: dict[str, Any]) -> None:
     for way, of in figures.items():
         if isinstance(of, dict):
             recall = f"{of['recall']:.3f}" if "recall" in of else ""
+            deep = f"{of['recall_deep']:.3f}" if "recall_deep" in of else ""
             known = "" if "filter" in way else f"{of['known']:.3f}"
             times = f"{of['p50_ms']:9.2f}{of['p99_ms']:9.2f}{of['cpu_ms']:9.2f}"
-            print(f"  {way:22}{times}{recall:>11}{known:>8}", flush=True)
+            print(f"  {way:22}{times}{recall:>11}{deep:>11}{known:>8}", flush=True)
 
 
 def bench(arguments: argparse.Namespace, work: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -166,9 +167,11 @@ def bench(arguments: argparse.Namespace, work: Path) -> dict[str, dict[str, dict
         collection = work / name
         make(collection)
         vectors = data.load(collection, "vectors")
-        np.save(collection / "nearest.npy", data.exact(vectors, data.load(collection, "queries"), COUNT))
+        for count in (COUNT, DEEP):
+            nearest = data.exact(vectors, data.load(collection, "queries"), count)
+            (collection / f"nearest_{count}.json").write_text(json.dumps(nearest), encoding="utf-8")
         print(f"\n{name}: {len(vectors):,} chunks x {vectors.shape[1]}")
-        print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'recall@10':>11}{'known':>8}")
+        print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'recall@10':>11}{'recall@50':>11}{'known':>8}")
         del vectors
         targets = [("Antiphon", sys.executable, HERE, arguments.queries)]
         fewer = min(arguments.queries, arguments.peer_queries)

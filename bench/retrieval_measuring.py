@@ -15,6 +15,7 @@ import numpy as np
 import retrieval_data as data
 
 COUNT = 10
+DEEP = 50  # beyond the planted neighbours, where one is hardly nearer than the next
 WARM_UP = 5
 
 
@@ -53,7 +54,8 @@ def main(targets: Mapping[str, Callable[[Path], Searches]]) -> int:
 def asked(target: Any, collection: Path, most: int) -> dict[str, Any]:
     """Times and what was found, of each way that the target has."""
     queries, texts = data.load(collection, "queries")[:most], data.load(collection, "query_texts")[:most]
-    expected, nearest = data.load(collection, "expected"), data.load(collection, "nearest")
+    expected = data.load(collection, "expected")
+    nearest = {count: data.load(collection, f"nearest_{count}") for count in (COUNT, DEEP)}
     ways: dict[str, Callable[[int], list[int]]] = {"vector": lambda n: target.vector(queries[n], COUNT)}
     if hasattr(target, "words"):
         ways["words"] = lambda n: target.words(texts[n], COUNT)
@@ -81,15 +83,18 @@ def asked(target: Any, collection: Path, most: int) -> dict[str, Any]:
             "full": float(np.mean([len(rows) == COUNT for rows in found])),
         }
         if way == "vector":
-            figures[way]["recall"] = share(found, nearest)
+            deep = [target.vector(query, DEEP) for query in queries[:100]]
+            figures[way]["recall"] = share(found, nearest[COUNT], COUNT)
+            figures[way]["recall_deep"] = share(deep, nearest[DEEP], DEEP)
     figures["memory_mb"] = memory_mb("VmRSS")
     figures["edit_ms"] = edits_ms(target, queries)
     return figures
 
 
-def share(found: list[list[int]], wanted: list[list[int]]) -> float:
-    """How much of what was wanted was found."""
-    return float(np.mean([len(set(rows) & set(want)) / len(want) for rows, want in zip(found, wanted, strict=False)]))
+def share(found: list[list[int]], wanted: list[list[int]], of: int | None = None) -> float:
+    """How much of what was wanted was found; ``of`` how many, if more would do."""
+    shares = [len(set(rows) & set(want)) / (of or len(want)) for rows, want in zip(found, wanted, strict=False)]
+    return float(np.mean(shares))
 
 
 def edits_ms(target: Any, queries: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""Recorded conversations with OpenAI and Azure over the Responses API, gone through by an agent with a client of ours."""
+"""Recorded conversations with OpenAI and Azure over the Responses API, gone through by an agent of ours."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ OBJECTS = [
 pytestmark = pytest.mark.skipif(not FILES, reason=f"no recordings at {CORPUS}")
 
 SAID = {"simple": "Say hi in Portuguese", "multi_tool": "Add and multiply the number 2 and 3"}
-# What their client did otherwise: it sent instructions as a message, a limit, and no reasoning back. Tools are the same.
+# What their client did otherwise: instructions were a message, there was a limit, and no reasoning went back.
 KNOWN = ("$.input", "$.instructions", "$.include", "$.stream", "$.max_output_tokens", "$.reasoning", "$.tool_choice")
 
 

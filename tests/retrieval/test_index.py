@@ -353,3 +353,36 @@ def test_many_removals_leave_no_trace_in_memory(index: Index) -> None:
     assert index.stats().chunks == 901
     assert len(index.by_vector(direction(0), count=1000)) == 901
     assert near(index, 5000, count=1) == ["file-1"]
+
+
+def test_what_the_lexical_index_could_not_take_is_there_in_the_next_search(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add("file-a", cut("Llamas."))
+
+    def fails(*given: Any) -> None:
+        raise RetrievalError("The lexical index failed: the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(index._words, "write", fails)
+        index.add("file-b", cut("Zebras."))
+    assert sorted(words(index, "llamas zebras")) == ["file-a", "file-b"]
+    with monkeypatch.context() as broken:
+        broken.setattr(index._words, "flush", fails)
+        index.add("file-c", cut("Bread."))
+        with pytest.raises(RetrievalError, match="the disk is full"):
+            index.by_words("bread", count=1)
+    assert words(index, "bread") == ["file-c"]
+    assert index.remove("file-a")
+    assert words(index, "llamas") == []
+
+
+def test_notes_of_removals_are_dropped_when_nobody_needs_them(index: Index, tmp_path: Path) -> None:
+    for n in range(4):
+        index.add("file-a", cut(f"Llamas {n}."))
+        index.flush()
+    index.close()
+    with sqlite3.connect(tmp_path / "index" / "chunks.db") as database:
+        (count,) = database.execute("SELECT count(*) FROM removed").fetchone()
+    database.close()
+    assert count == 1

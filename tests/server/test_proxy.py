@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
+import re
 import subprocess
 import tracemalloc
 from pathlib import Path
@@ -20,9 +22,11 @@ from proxied import proxy, streamed, upstream
 from antiphon.cassettes import Chunk, Interaction, RecordedRequest, RecordedResponse, read
 from antiphon.cassettes.encodings import zstd
 from antiphon.cassettes.format import encode_header, encode_interaction
+from antiphon.errors import CassetteError
 from antiphon.server.proxy import Proxy
 from antiphon.server.proxying import ProxySettings, open_proxy
 
+VECTORS = Path(__file__).parents[1] / "cassettes" / "vectors"
 SECRET = "sk-live-0123456789abcdef"
 TEXT = b'{"says":"gr\xc3\xbc\xc3\x9fe"}' * 50
 ENCODED = {"gzip": gzip.compress(TEXT), "br": brotli.compress(TEXT), "zstd": zstd.compress(TEXT)}
@@ -313,6 +317,16 @@ def test_a_replay_says_what_was_never_asked_for_and_refuses_what_was_not_recorde
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("vector", sorted(VECTORS.glob("bad-*.jsonl")), ids=lambda path: path.stem)
+def test_a_broken_cassette_is_told_with_file_and_line_before_anything_is_answered(vector: Path) -> None:
+    async def main() -> None:
+        async with open_proxy(ProxySettings(mode="replay", cassette=vector)):
+            pass
+
+    with pytest.raises(CassetteError, match=rf"{re.escape(str(vector))}(:\d+)?: "):
+        asyncio.run(main())
+
+
 def test_a_long_cassette_is_replayed_without_being_held_in_memory(tmp_path: Path) -> None:
     path, size = tmp_path / "c.jsonl", 20_000
     answer = RecordedResponse(status=200, chunks=(Chunk(0, b"x" * size),))
@@ -337,7 +351,7 @@ def test_a_long_cassette_is_replayed_without_being_held_in_memory(tmp_path: Path
 
 
 def test_many_clients_in_any_order_each_get_their_own_answers(tmp_path: Path) -> None:
-    path, count = tmp_path / "c.jsonl", 200
+    path, count = tmp_path / "c.jsonl", 500
     one = Interaction(id="0", response=RecordedResponse(status=200))
     with path.open("wb") as file:
         file.write(encode_header())
@@ -347,14 +361,16 @@ def test_many_clients_in_any_order_each_get_their_own_answers(tmp_path: Path) ->
             file.write(encode_interaction(msgspec.structs.replace(one, request=request, response=response)))
 
     async def main() -> None:
-        async with proxy("replay", path) as (url, report), aiohttp.ClientSession() as session:
+        connector = aiohttp.TCPConnector(limit=count)
+        async with proxy("replay", path) as (url, report), aiohttp.ClientSession(connector=connector) as session:
 
             async def twice(number: int) -> None:
                 for answer in (number, number + count):
                     async with session.post(f"{url}/v1/x", data=b"%d" % number) as response:
                         assert await response.read() == b"%d" % answer
 
-            await asyncio.gather(*(twice(number) for number in reversed(range(count))))
+            numbers = random.Random(0).sample(range(count), count)
+            await asyncio.gather(*map(twice, numbers))
         assert report == []
 
     asyncio.run(main())

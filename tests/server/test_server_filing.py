@@ -1,7 +1,9 @@
 """Files and vector stores as they are wired: embeddings from an upstream, rewritten queries, object storage, limits."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,23 @@ def test_bytes_are_kept_where_the_url_says(tmp_path: Path) -> None:
         assert [*bucket.iterdir()] == []
 
     with_app(tmp_path, f'[files]\nurl = "{bucket.as_uri()}"\n', test)
+
+
+def test_indexes_follow_a_change_before_it_is_answered(tmp_path: Path) -> None:
+    async def test(app: App, _: ChatUpstream) -> None:
+        store = await indexed(app, a="Green tea.", b="Espresso.", c="Milk.")
+        first, second, third = (await ask(app, "GET", "/v1/files")).json["data"]
+        files = f"/v1/vector_stores/{store}/files"
+        for method, path, body in (
+            ("DELETE", f"/v1/files/{first['id']}", b""),
+            ("DELETE", f"{files}/{second['id']}", b""),
+            ("POST", f"{files}/{third['id']}", {"attributes": {"hot": True}}),
+        ):
+            assert (await ask(app, method, path, body)).status == 200
+            with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db")) as db:
+                assert db.execute("SELECT count(*) FROM index_changes").fetchone() == (0,)
+
+    with_app(tmp_path, "", test)
 
 
 @pytest.mark.parametrize("setting", ["embeddings", "rewrite"])

@@ -9,6 +9,7 @@ from antiphon.dialects import Dialect
 from antiphon.dialects.requests import ChatRules
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted
 from antiphon.translation.call import ChatCall
+from antiphon.translation.chat import to_chat
 from antiphon.translation.responses import to_responses
 from antiphon.wire.chat_requests import decode_chat_request
 from antiphon.wire.items import PRIVATE
@@ -230,3 +231,11 @@ def test_a_chat_request_becomes_items_too() -> None:
     assert sent.body["text"] == {"format": {"type": "json_schema", "name": "n", "schema": {}}}
     assert (sent.body["max_output_tokens"], sent.body["reasoning"]) == (9, {"effort": "low"})
     assert [note.seen for note in sent.diagnostics] == ["n 2, stop ['x']"]
+
+
+def test_what_was_sealed_over_this_api_is_not_sent_over_the_other_one() -> None:
+    rules = Dialect(requests=ChatRules(echo_reasoning="allow", echo_details=True))
+    request = decode_request(b'{"model":"m","input":"hi"}')
+    sent = to_chat(request, [user("a"), thought(), said("b")], model="up", dialect=rules, upstream="up")
+    assert "reasoning_details" not in sent.body["messages"][1]
+    assert "Q72" in [note.quirk for note in sent.diagnostics]

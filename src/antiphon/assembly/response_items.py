@@ -54,7 +54,7 @@ class StreamedItem:
 class CallItem:
     """A call that was announced. ``whole`` is how many calls it came to that may be run; ``upstream_id`` its own id."""
 
-    __slots__ = ("_emission", "_events_of", "block", "kind", "member", "name", "upstream_id", "whole")
+    __slots__ = ("_emission", "block", "kind", "member", "name", "upstream_id", "whole")
 
     def __init__(self, emission: Emission, block: str, name: str, item_type: str, upstream_id: str) -> None:
         self._emission = emission

@@ -1,7 +1,7 @@
 """A Responses answer, streamed or whole, as events. Sans-IO: bytes in, events out.
 
-    bytes ─ BodyReader ─ events of the stream ─ HANDLERS ─┬─ Speech   text, reasoning, refusal: one open at a time
-                                                          └─ calls    each open until its item is done
+    bytes ─ BodyReader ─ events of the stream ─ HANDLERS ─┬─ texts   text, reasoning, refusal: one open at a time
+                                                          └─ calls   each open until its item is done
 
 Only ``response.completed``, ``response.incomplete`` and ``response.failed``, or an error, end an answer; a stream that
 ends in any other way, ``[DONE]`` included, was cut off. Servers differ in what they stream: texts come as deltas, at
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,7 +24,7 @@ from antiphon.assembly.body import BodyReader, Item, Refusal
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
 from antiphon.assembly.response_items import CALLS, CallItem, Key, StreamedItem, objects, text_of
-from antiphon.assembly.speech import Kind, Speech
+from antiphon.assembly.response_texts import REFUSAL, SUMMARY, TEXT, THOUGHT, ResponseTexts, Spot
 from antiphon.assembly.usage import UsageMeter
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.errors import AntiphonError, EventTooLarge, LimitExceeded, ProtocolError, TruncatedStream
@@ -63,11 +63,10 @@ class ResponsesAssembler:
         self._offered = offered or {}
         self._body = BodyReader(max_bytes=max_body_bytes, max_event_bytes=max_event_bytes)
         self._emission = Emission(turn, used_call_ids)
-        self._speech = Speech(0, self._emission)
+        self.texts = ResponseTexts(self._emission)
         self._items: dict[Key, StreamedItem] = {}
         self._usage = UsageMeter()
         self._calls: list[CallItem] = []
-        self._at: tuple[Key, str, int] | None = None  # the part whose text is open; of a reasoning, all of them
         self._upstream_id: str | None = None
         self._model: str | None = None
         self._over = False
@@ -157,79 +156,20 @@ class ResponsesAssembler:
             self._finish_call(item, shown)
         elif item.type == "message":
             for index, part in enumerate(objects(shown.get("content"))):
-                self._whole_part(item, index, part)
+                self.texts.whole_part(item, index, part)
         elif item.type == "reasoning":
-            self._finish_reasoning(item, shown)
-        if self._at is not None and self._at[0] == item.key:
-            self._leave()
+            self.texts.finish_reasoning(item, shown)
+        self.texts.leave_item(item)
         item.finish()
 
-    # --- text, refusals, reasoning -------------------------------------------------------------
-
-    def _say(self, item: StreamedItem, spot: Spot, index: int, text: str, logprobs: Any = None) -> None:
-        if not text:
-            return
-        if spot.kind == "reasoning":
-            if item.thought not in (None, spot.field):
-                return  # the same thought in another form: kept in the item's details, not shown twice
-            item.thought = spot.field
-        pieces = item.said.setdefault((spot.field, index), [])
-        at = (item.key, spot.kind, 0 if spot.kind == "reasoning" else index)
-        if self._at != at:
-            self._leave()
-            self._at = at
-        elif not pieces:
-            self._speech.say(spot.kind, "\n\n")  # the next part of one reasoning
-        pieces.append(text)
-        if logprobs and isinstance(logprobs, list):
-            self._speech.say_text(text, objects(logprobs))
-        else:
-            self._speech.say(spot.kind, text)
-
-    def _leave(self) -> None:
-        """Whatever comes next does not belong to the text that is open."""
-        self._speech.close()
-        self._at = None
-
-    def _whole(self, item: StreamedItem, spot: Spot, index: int, whole: Any) -> None:
-        """A text as it is in the end: what was not streamed of it is said now."""
-        if not isinstance(whole, str) or (spot.kind == "reasoning" and item.thought not in (None, spot.field)):
-            return
-        said = "".join(item.said.get((spot.field, index), ()))
-        if whole.startswith(said):
-            self._say(item, spot, index, whole[len(said) :])
-        else:
-            self._emission.note("text_changed", whole, "kept the text as it was streamed")
-
-    def _whole_part(self, item: StreamedItem, index: int, part: Mapping[str, Any]) -> None:
-        spot = _PARTS.get(text_of(part.get("type")))
-        if spot is None:
-            return
-        self._whole(item, spot, index, part.get(spot.member))
-        if self._at == (item.key, "text", index):
-            for annotation in objects(part.get("annotations"))[item.annotated.get(index, 0) :]:
-                self._annotate(item, index, annotation)
+    # --- text ----------------------------------------------------------------------------------
 
     def _part_done(self, event: dict[str, Any]) -> None:
-        self._whole_part(self._item(event), _index(event), _object(event.get("part")))
+        self.texts.whole_part(self._item(event), _index(event), _object(event.get("part")))
 
     def _annotation(self, event: dict[str, Any]) -> None:
         if annotation := _object(event.get("annotation")):
-            self._annotate(self._item(event), _index(event), annotation)
-
-    def _annotate(self, item: StreamedItem, index: int, annotation: dict[str, Any]) -> None:
-        item.annotated[index] = item.annotated.get(index, 0) + 1
-        self._speech.annotate(annotation)
-
-    def _finish_reasoning(self, item: StreamedItem, shown: Mapping[str, Any]) -> None:
-        for spot in (_SUMMARY, _THOUGHT):
-            for index, part in enumerate(objects(shown.get(spot.parts))):
-                self._whole(item, spot, index, part.get("text"))
-        if shown.get("encrypted_content") or shown.get("content"):
-            if self._at != (item.key, "reasoning", 0):
-                self._leave()
-                self._at = item.key, "reasoning", 0
-            self._speech.add_detail(dict(shown))
+            self.texts.annotate(self._item(event), _index(event), annotation)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -237,7 +177,7 @@ class ResponsesAssembler:
         name = text_of(shown.get("name"))
         if item.call is not None or not name:
             return
-        self._leave()
+        self.texts.leave()
         item.call = CallItem.announced(self._emission, item, name, shown)
         self._calls.append(item.call)
 
@@ -292,7 +232,7 @@ class ResponsesAssembler:
             self._complete(item, {"status": "incomplete"} if item.type in CALLS else {})
 
     def _finish(self, response: Mapping[str, Any], status: str) -> None:
-        said = self._speech.has_said
+        said = self.texts.has_said
         if not said and not self._calls:
             if self._rules.empty_answer_fails:
                 raise ProtocolError("The upstream finished without any text, reasoning or tool call.")
@@ -304,7 +244,7 @@ class ResponsesAssembler:
             word = _object(response.get("incomplete_details")).get("reason")
             reason = _CUT_BY.get(str(word), "length")
         self._over = True
-        self._leave()
+        self.texts.leave()
         self._emission.events.append(
             TurnFinished(
                 turn=self._emission.turn,
@@ -320,7 +260,7 @@ class ResponsesAssembler:
         if self._over:
             return
         self._over = True
-        self._speech.close("incomplete")
+        self.texts.leave("incomplete")
         for item in self._items.values():
             if item.call is not None and not item.is_done:
                 item.call.cut(item)
@@ -353,24 +293,6 @@ def _index(event: Mapping[str, Any]) -> int:
 # --- what each event does ------------------------------------------------------------------------
 
 
-class Spot(NamedTuple):
-    """Where a text belongs: the kind of block it is here, its member on the wire, and the item's list of such parts.
-
-    ``field`` tells spots of one item apart; of a call it is the item's type.
-    """
-
-    kind: Kind
-    field: str
-    member: str
-    parts: str = "content"
-
-
-_TEXT = Spot("text", "output_text", "text")
-_REFUSAL = Spot("refusal", "refusal", "refusal")
-_THOUGHT = Spot("reasoning", "reasoning_text", "text")
-_SUMMARY = Spot("reasoning", "summary_text", "text", "summary")
-_PARTS = {spot.field: spot for spot in (_TEXT, _REFUSAL, _THOUGHT, _SUMMARY)}
-
 _Handler = Callable[[ResponsesAssembler, dict[str, Any]], None]
 
 
@@ -378,14 +300,14 @@ def _delta(spot: Spot) -> _Handler:
     def take(assembler: ResponsesAssembler, event: dict[str, Any]) -> None:
         text = event.get("delta")
         if isinstance(text, str):
-            assembler._say(assembler._item(event), spot, _index(event), text, event.get("logprobs"))
+            assembler.texts.say(assembler._item(event), spot, _index(event), text, event.get("logprobs"))
 
     return take
 
 
 def _done(spot: Spot) -> _Handler:
     def take(assembler: ResponsesAssembler, event: dict[str, Any]) -> None:
-        assembler._whole(assembler._item(event), spot, _index(event), event.get(spot.member))
+        assembler.texts.whole(assembler._item(event), spot, _index(event), event.get(spot.member))
 
     return take
 
@@ -419,11 +341,11 @@ def _error(assembler: ResponsesAssembler, event: dict[str, Any]) -> None:
 
 # Event type without ".delta" or ".done" -> where its text belongs. `response.reasoning` is Open Responses' name.
 _TEXTS = {
-    "response.output_text": _TEXT,
-    "response.refusal": _REFUSAL,
-    "response.reasoning_text": _THOUGHT,
-    "response.reasoning": _THOUGHT,
-    "response.reasoning_summary_text": _SUMMARY,
+    "response.output_text": TEXT,
+    "response.refusal": REFUSAL,
+    "response.reasoning_text": THOUGHT,
+    "response.reasoning": THOUGHT,
+    "response.reasoning_summary_text": SUMMARY,
 }
 _ARGUMENTS = {
     "response.function_call_arguments": Spot("text", "function_call", "arguments"),

@@ -144,6 +144,8 @@ class Indexed:
 def _checked(line: bytes) -> Asked:
     """What was asked in a line that can be read."""
     line.decode()  # the decoder passes over strings of the response unseen
+    if b'"base64"' in line:
+        decode_interaction(line)  # and over what is in the wrong alphabet
     return decode_asked(line)
 
 

@@ -22,7 +22,7 @@ from antiphon.retrieval.attributes import AttributeTable
 from antiphon.retrieval.chunk_store import ChunkStore, FileRow, ModelRow, Passage
 from antiphon.retrieval.chunking import Chunk
 from antiphon.retrieval.filters import Attributes, Filter
-from antiphon.retrieval.models import Embedded, check_dimensions, matrix_of, model_for
+from antiphon.retrieval.models import Embedded, check_dimensions, floats_of, matrix_of, model_for
 from antiphon.retrieval.vectors import Rows, View
 from antiphon.retrieval.words import MOST_FILES_IN_QUERY, Allowed, Words
 from antiphon.store.locking import lock_directory
@@ -133,6 +133,7 @@ class Index:
         with self._writing():
             old = self._writer.maybe_file(file_id)
             with self._writer.transaction() as generation:
+                self._writer.forget_removed(self._words.caught_up)
                 if old is not None:
                     self._writer.remove_file(old, generation)
                     self._forget_model_if_last()
@@ -259,13 +260,13 @@ class Index:
         Raises:
             EmbeddingMismatch: the vector is of another model or length.
         """
-        matrix = matrix_of(query, 1)
+        dimensions = matrix_of(query, 1).shape[1]
         with self._memory_lock:
             if self._model is None:
                 return []
-            check_dimensions(self._model, query.model, matrix.shape[1])
+            check_dimensions(self._model, query.model, dimensions)
         view, mask, _ = self._moment(wanted)
-        rows, similarities = view.nearest(matrix, count, mask)
+        rows, similarities = view.nearest(floats_of(query), count, mask)
         return [
             Found(int(view.chunk_ids[row]), min(1.0, max(0.0, float(similarity))))
             for row, similarity in zip(rows, similarities, strict=True)
@@ -341,9 +342,14 @@ class Index:
         with self._writing():
             if self._is_stale:
                 self._catch_up()
-            self._words.flush()
+            try:
+                self._words.flush()
+            except RetrievalError:
+                self._is_stale = True
+                raise
 
     def _catch_up(self) -> None:
+        self._words.close()  # what is written and not committed is written again
         generation, alive = self._writer.generation, self._rows.alive
         known = self._words.maybe_generation()
         if known is not None and known <= generation:

@@ -89,13 +89,18 @@ class Indexes:
 
     async def drop(self, vector_store_id: str) -> None:
         """Delete the index of a vector store, once nobody uses it."""
-        while (entry := self._entries.get(vector_store_id)) is not None and entry.users:
-            await entry.idle.wait()
-        if entry is not None:
-            del self._entries[vector_store_id]
-            await _close(entry)
         directory = self._directory / vector_store_id
-        await to_thread(lambda: shutil.rmtree(directory, ignore_errors=True))
+        is_there = True
+        while is_there:
+            entry = self._entries.setdefault(vector_store_id, _Entry())
+            await entry.idle.wait()
+            async with entry.lock:
+                # Neither in use again, nor forgotten by another who closed it, and opened anew since.
+                if not entry.users and self._entries.get(vector_store_id) is entry:
+                    await _close(entry)
+                    await to_thread(lambda: shutil.rmtree(directory, ignore_errors=True))
+                    is_there = False
+        self._forget(vector_store_id, entry)
 
     async def sweep(self, known: Iterable[str]) -> None:
         """Delete the indexes of vector stores that are not ``known``: a crash left them."""
@@ -119,8 +124,16 @@ class Indexes:
 
     async def _close_idle(self) -> None:
         excess = len(self._entries) - self._max_open
-        for vector_store_id in [each for each, entry in self._entries.items() if not entry.users][: max(excess, 0)]:
-            await _close(self._entries.pop(vector_store_id))
+        idle = [(vector_store_id, entry) for vector_store_id, entry in self._entries.items() if not entry.users]
+        for vector_store_id, entry in idle[: max(excess, 0)]:
+            async with entry.lock:  # who comes meanwhile waits, and opens it again
+                if not entry.users:
+                    await _close(entry)
+            self._forget(vector_store_id, entry)
+
+    def _forget(self, vector_store_id: str, entry: _Entry) -> None:
+        if not entry.users and self._entries.get(vector_store_id) is entry:
+            del self._entries[vector_store_id]
 
 
 async def to_thread(call: Callable[[], Result]) -> Result:

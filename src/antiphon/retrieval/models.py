@@ -31,12 +31,17 @@ def matrix_of(embedded: Embedded, texts: int) -> Bytes:
         EmbeddingMismatch: there is not one for each text.
         EmbeddingError: one of them cannot be a direction.
     """
-    import numpy as np
-
-    vectors = np.asarray(embedded.vectors, dtype=np.float32)
+    vectors = floats_of(embedded)
     if vectors.ndim != 2 or vectors.shape[0] != texts or not vectors.shape[1]:
         raise EmbeddingMismatch(f"{texts} texts need a vector each; there is an array of the shape {vectors.shape}.")
     return quantised(vectors)
+
+
+def floats_of(embedded: Embedded) -> Floats:
+    """The vectors as they came."""
+    import numpy as np
+
+    return np.asarray(embedded.vectors, dtype=np.float32)
 
 
 def model_for(store: ChunkStore, name: str, dimensions: int) -> ModelRow:

@@ -63,12 +63,29 @@ class View(msgspec.Struct, frozen=True):
         rows = np.minimum(np.searchsorted(self.chunk_ids, chunk_ids), len(self.chunk_ids) - 1)
         return np.where((self.chunk_ids[rows] == chunk_ids) & self.alive[rows], rows, -1)
 
-    def nearest(self, vector: Bytes, count: int, wanted: Mask | None) -> tuple[Numbers, Numbers]:
-        """Rows and similarities (cosines) of the nearest ``count`` rows that are alive and wanted, nearest first."""
+    def nearest(self, vector: Floats, count: int, wanted: Mask | None) -> tuple[Numbers, Numbers]:
+        """Rows and similarities (cosines) of the nearest ``count`` rows that are alive and wanted, nearest first.
+
+        The vector, one row of floats, is rounded for the scan only: what that finds is compared with it as it is, which
+        mends the half of the rounding that makes neighbours change places.
+        """
         import numpy as np
 
-        nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        if self.matrix is None or not count:
+        rows = self._scanned(quantised(vector), count + count // 4 + 8, wanted)
+        if self.matrix is None or not len(rows):
+            return rows, np.zeros(0, dtype=np.float32)
+        candidates = self.matrix[rows].astype(np.float32)
+        lengths = np.linalg.norm(candidates, axis=1) * np.linalg.norm(vector)
+        similarities = candidates @ vector.reshape(-1) / lengths
+        order = np.argsort(-similarities, kind="stable")[:count]
+        return rows[order], similarities[order]
+
+    def _scanned(self, vector: Bytes, count: int, wanted: Mask | None) -> Numbers:
+        """The nearest rows by the rounded vector, nearest first."""
+        import numpy as np
+
+        nothing = np.zeros(0, dtype=np.int64)
+        if self.matrix is None:
             return nothing
         mask = self.alive & self.has_vector
         if wanted is not None:
@@ -77,16 +94,14 @@ class View(msgspec.Struct, frozen=True):
         if not left:
             return nothing
         if left == len(mask):
-            return _nearest(self.matrix, vector, count)
+            return _scan(self.matrix, vector, count)
         if left > COPIED_PART * len(mask):
-            asked = int(1.5 * count * len(mask) / left) + 16
-            rows, similarities = _nearest(self.matrix, vector, asked)
-            kept = mask[rows]
-            if np.count_nonzero(kept) >= min(count, left):
-                return rows[kept][:count], similarities[kept][:count]
+            rows = _scan(self.matrix, vector, int(1.5 * count * len(mask) / left) + 16)
+            kept = rows[mask[rows]][:count]
+            if len(kept) >= min(count, left):
+                return kept
         positions = np.flatnonzero(mask)
-        rows, similarities = _nearest(self.matrix[positions], vector, count)
-        return positions[rows], similarities
+        return positions[_scan(self.matrix[positions], vector, count)]
 
 
 class Rows:
@@ -200,8 +215,9 @@ def _grown(array: Any, rows: int) -> Any:
     return grown
 
 
-def _nearest(matrix: Bytes, vector: Bytes, count: int) -> tuple[Numbers, Numbers]:
+def _scan(matrix: Bytes, vector: Bytes, count: int) -> Numbers:
     from usearch.index import search
 
     found: Any = search(matrix, vector.reshape(-1), min(count, len(matrix)), exact=True)  # by the angle
-    return found.keys.astype("int64"), 1 - found.distances
+    rows: Numbers = found.keys.astype("int64")
+    return rows

@@ -67,6 +67,7 @@ class Words:
         self._directory = directory
         self._writer: Any = None
         self._pending: int | None = None
+        self.caught_up = -1  # the generation that is committed, as far as it is known
         try:
             self._open()
         except RetrievalError:
@@ -88,7 +89,8 @@ class Words:
         with contextlib.suppress(RetrievalError), _explained():
             hits = self._searcher.search(query, 2, count=False).hits
             if len(hits) == 1:
-                return int(cast(int, self._searcher.fast_field_values("generation", [hits[0][1]])[0]))
+                self.caught_up = int(cast(int, self._searcher.fast_field_values("generation", [hits[0][1]])[0]))
+                return self.caught_up
         return None
 
     def write(self, added: Iterable[tuple[int, int, str]], removed: Iterable[int], generation: int) -> None:
@@ -119,7 +121,7 @@ class Words:
             writer.commit()
             self._index.reload()
             self._searcher = self._index.searcher()
-        self._pending = None
+        self.caught_up, self._pending = self._pending, None
 
     def rest(self) -> None:
         """Give back the memory and the threads that writing takes; the next `write` takes them again."""
@@ -130,11 +132,12 @@ class Words:
         """Forget everything, whatever state it is in."""
         self.close()
         shutil.rmtree(self._directory, ignore_errors=True)
-        self._pending = None
+        self.caught_up = -1
         self._open()
 
     def close(self) -> None:
-        """Let go of the directory; what was not flushed is lost. Closing twice is harmless."""
+        """Let go of the directory; what was not flushed is lost. A later `write` opens it again."""
+        self._pending = None
         if self._writer is not None:
             writer, self._writer = self._writer, None
             with contextlib.suppress(RetrievalError), _explained():

@@ -32,7 +32,9 @@ def echo_of(item: Item, rules: ChatRules, notes: Notes, *, upstream: str | None 
     kept = kept_reasoning(item, notes)
     text = _joined(item.get("content")) or kept.text or _joined(item.get("summary"))
     same_upstream = kept.upstream is None or upstream is None or kept.upstream == upstream
-    details = kept.details if rules.echo_details and same_upstream else []
+    # A whole item is of the Responses API, over which this upstream was asked before.
+    of_chat = [detail for detail in kept.details if detail.get("type") != "reasoning"]
+    details = of_chat if rules.echo_details and same_upstream else []
     if kept.details and not details:
         notes.add("Q72", seen="signed or encrypted reasoning", done="not echoed: it belongs to another upstream")
     if not text and not details:

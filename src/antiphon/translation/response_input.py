@@ -74,10 +74,11 @@ class ResponseInput(Transcript):
             self._order_of(self._open_turn()).append(thought)
 
     def _add_call(self, item: Item, *said: Any) -> None:
-        known = {id(call) for entry in self._entries if isinstance(entry, _AssistantTurn) for call in entry.calls}
+        before = self._entries[-1] if self._entries else None
+        count = len(before.calls) if isinstance(before, _AssistantTurn) else 0
         super()._add_call(item, *said)
-        turn = next((entry for entry in reversed(self._entries) if isinstance(entry, _AssistantTurn)), None)
-        if turn is not None and turn.calls and id(turn.calls[-1]) not in known:
+        turn = self._entries[-1] if self._entries else None
+        if isinstance(turn, _AssistantTurn) and len(turn.calls) > (count if turn is before else 0):
             self._order_of(turn).append(turn.calls[-1])
 
     def _order_of(self, turn: _AssistantTurn) -> list[str | _Call | InputItem]:
