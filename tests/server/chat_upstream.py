@@ -83,7 +83,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(data_dir: Path, *, env: dict[str, str] | None = None, **flags: Any) -> Iterator[Served]:
+def served(
+    data_dir: Path, *, env: dict[str, str] | None = None, toml: Path | None = None, **flags: Any
+) -> Iterator[Served]:
     """A server with these settings; the client's key is ``sk-client``."""
     upstream = ChatUpstream()
     sockets = listen("127.0.0.1", 0)
@@ -92,7 +94,7 @@ def served(data_dir: Path, *, env: dict[str, str] | None = None, **flags: Any) -
     async def main() -> None:
         listening = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
         base_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
-        settings = load_settings({"upstream": base_url, "data_dir": str(data_dir), **flags}, env or {})
+        settings = load_settings({"upstream": base_url, "data_dir": str(data_dir), **flags}, env or {}, toml)
         async with listening, open_app(settings) as app:
             server = Server(app, ready.set)
             loops.append(server)
