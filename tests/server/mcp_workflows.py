@@ -93,13 +93,18 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(data_dir: Path, turns: Sequence[Interaction], *, toml: str = "", **flags: Any) -> Iterator[Served]:
-    """A server that plays these turns in order, on a socket."""
+def served(
+    data_dir: Path, turns: Sequence[Interaction], *, toml: str = "", mode: str = "replay", live: Sequence[str] = ("*",)
+) -> Iterator[Served]:
+    """A server that plays these turns in order, on a socket; tools are called live."""
     cassette, config = data_dir / "turns.jsonl", data_dir / "antiphon.toml"
-    lines = [encode_interaction(msgspec.structs.replace(turn, id=str(n))) for n, turn in enumerate(turns)]
-    cassette.write_bytes(encode_header("tests") + b"".join(lines))
-    config.write_text(toml)
-    flags = {"replay": str(cassette), "match": "order", "data_dir": str(data_dir), **flags}
+    if turns:
+        lines = [encode_interaction(msgspec.structs.replace(turn, id=str(n))) for n, turn in enumerate(turns)]
+        cassette.write_bytes(encode_header("tests") + b"".join(lines))
+    config.write_text(f"[tools]\nlive = {[*live]!r}\n{toml}")
+    flags: dict[str, Any] = {mode: str(cassette), "match": "order", "data_dir": str(data_dir)}
+    if mode == "auto":
+        flags["upstream"] = "http://127.0.0.1:9/v1"
     settings = load_settings(flags, {}, config)
     sockets, ready, differences = listen("127.0.0.1", 0), threading.Event(), list[str]()
     servers: list[Server] = []

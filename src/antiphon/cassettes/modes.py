@@ -18,8 +18,8 @@ class Auto:
     """A transport that records what is missing: a request the player has no answer to goes to the recorder."""
 
     def __init__(self, player: Player, recorder: Recorder) -> None:
-        self._player = player
-        self._recorder = recorder
+        self.player = player
+        self.recorder = recorder
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The recorded answer, or the live one.
@@ -28,21 +28,21 @@ class Auto:
             TransportError: the recorded call failed so, or the live one did.
         """
         try:
-            return await self._player.send(request)
+            return await self.player.send(request)
         except (CassetteMismatch, CassetteExhausted):
-            return await self._recorder.send(request)
+            return await self.recorder.send(request)
 
     async def connect(self, request: HttpRequest) -> WebSocket:
         """A recorded WebSocket of the same operation, or a live one; see `SocketTransport.connect`."""
         try:
-            return await self._player.connect(request)
+            return await self.player.connect(request)
         except (CassetteMismatch, CassetteExhausted):
-            return await self._recorder.connect(request)
+            return await self.recorder.connect(request)
 
     async def close(self) -> None:
         """Close the file, the recorder, and with it the live transport."""
-        await self._player.close()
-        await self._recorder.close()
+        await self.player.close()
+        await self.recorder.close()
 
 
 class Fork:

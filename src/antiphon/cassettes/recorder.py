@@ -162,6 +162,10 @@ class Recorder:
         call.status_came(101, socket.headers)
         return _RecordedSocket(socket, call)
 
+    def append_tool(self, tool: ToolCall, started_s: float) -> None:
+        """Write a tool call that is over, and began at that time of the clock."""
+        self._tape.append_tool(tool, started_s)
+
     async def close(self) -> None:
         """Write what is still open as cut off, wait for the file, and close the transport."""
         await asyncio.to_thread(self._tape.close)

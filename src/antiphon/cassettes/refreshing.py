@@ -83,20 +83,20 @@ class Refresh:
             lines(path)  # found out before anything is asked
         self._path = path
         self._fresh = path.with_name(f"{path.name}.refresh")
-        self._recorder = Recorder(transport, self._fresh, clock=clock, scrub=scrub, tags=tags)
+        self.recorder = Recorder(transport, self._fresh, clock=clock, scrub=scrub, tags=tags)
         self._tell = tell
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The live answer; see `Transport.send`."""
-        return await self._recorder.send(request)
+        return await self.recorder.send(request)
 
     async def connect(self, request: HttpRequest) -> WebSocket:
         """A live WebSocket; see `SocketTransport.connect`."""
-        return await self._recorder.connect(request)
+        return await self.recorder.connect(request)
 
     async def close(self) -> None:
         """Close the live transport, and bring the fresh answers into the cassette."""
-        await self._recorder.close()
+        await self.recorder.close()
         try:
             drifts = merge(self._path, self._fresh)
         except (CassetteError, OSError) as error:

@@ -15,6 +15,7 @@ from antiphon.config.settings import (
     Repair,
     RetrievalSettings,
     Settings,
+    ToolSettings,
     UnsupportedTools,
     UpstreamSettings,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Route",
     "ScrubSettings",
     "Settings",
+    "ToolSettings",
     "UnsupportedTools",
     "UpstreamSettings",
     "dialect_of",

@@ -30,6 +30,7 @@ from antiphon.config.settings import (
     OwnerSettings,
     RetrievalSettings,
     Settings,
+    ToolSettings,
     UpstreamSettings,
 )
 from antiphon.dialects import Entry
@@ -45,7 +46,7 @@ _REPLAY_BASE_URL = "http://replay.invalid/v1"
 
 _TABLES = (
     *("upstreams", "models", "limits", "dialects", "dialect_files", "owners", "scrub"),
-    *("files", "retrieval", "mcp_servers", "egress"),
+    *("files", "retrieval", "mcp_servers", "egress", "tools"),
 )
 # How a cassette is used; one of them at a time.
 _CASSETTES = ("record", "replay", "auto", "refresh")
@@ -55,6 +56,7 @@ _SETTINGS_TABLES: dict[str, type[msgspec.Struct]] = {
     "limits": LimitSettings,
     "files": FileSettings,
     "retrieval": RetrievalSettings,
+    "tools": ToolSettings,
 }
 
 _SCALARS = (

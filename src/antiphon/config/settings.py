@@ -116,6 +116,15 @@ class RetrievalSettings(msgspec.Struct, frozen=True, kw_only=True):
     file_timeout_s: Seconds = 120.0
 
 
+class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How tools of the server are treated in a replay: those whose names fit one of ``live`` are called all the same.
+
+    Names are ``LABEL/TOOL``, ``LABEL:tools/list`` and ``file_search``; patterns are those of `fnmatch`.
+    """
+
+    live: tuple[NotEmpty, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set; made by `load_settings`.
 
@@ -152,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scrub: ScrubSettings = ScrubSettings()
     mcp_servers: dict[str, McpServerSettings] = {}
     egress: EgressSettings = EgressSettings()
+    tools: ToolSettings = ToolSettings()
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields, secrets covered."""

@@ -18,6 +18,7 @@ from antiphon.cassettes import Player, Recorder, Scrubber, load
 from antiphon.cassettes.loading import Held, Interactions
 from antiphon.cassettes.modes import Auto
 from antiphon.cassettes.refreshing import Refresh
+from antiphon.cassettes.tool_tape import served_tools
 from antiphon.clock import Clock, Ids, RandomIds, SystemClock
 from antiphon.config import OwnerSettings, Repair, Settings, dialect_of, route
 from antiphon.dialects import Dialect
@@ -43,6 +44,7 @@ from antiphon.server.profiles import Profiles
 from antiphon.server.responses import Responses
 from antiphon.server.stored_chats import StoredChats
 from antiphon.store.sqlite import SqliteStore
+from antiphon.tools.taped import TapedTools
 from antiphon.transport import HttpRequest, HttpResponse, Transport
 
 # Of so many models it is remembered how they differ.
@@ -89,7 +91,15 @@ async def open_engine(
         providers = _providers(settings, transport, dialects)
         resolve = _resolver(settings, providers)
         filing = await stack.enter_async_context(open_filing(settings, store, resolve, clock, ids))
-        hosting = Hosting(settings.mcp_servers, filing.stores, store.files, filing.blobs, egress=settings.egress)
+        tape = served_tools(transport, clock=clock, tell=on_difference)
+        hosting = Hosting(
+            settings.mcp_servers,
+            filing.stores,
+            store.files,
+            filing.blobs,
+            egress=settings.egress,
+            tape=None if tape is None else TapedTools(tape, live=settings.tools.live),
+        )
         runner = Runner(
             store=store,
             resolve=resolve,
