@@ -5,8 +5,8 @@ from assembly_streams import chunk, cut, feed, sse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.assembly import ChatAssembler, assemble_chunks
 from antiphon.assembly.calls import ToolCalls
+from antiphon.assembly.chat import ChatAssembler, assemble_chunks
 from antiphon.assembly.choice import Choice
 from antiphon.dialects import OPENAI, AnswerRules, Dialect
 from antiphon.events import (
