@@ -93,3 +93,11 @@ def test_listing_changes_nothing_that_was_sent(item: dict[str, Any]) -> None:
 def test_an_upstreams_private_matters_are_not_listed() -> None:
     item = {"type": "reasoning", "id": "rs_1", "summary": [], PRIVATE: {"details": ["secret"]}}
     assert PRIVATE not in listed(item)
+
+
+def test_what_a_search_found_is_shown_to_those_who_ask() -> None:
+    found = [{"file_id": "file-1", "text": "t"}]
+    search = {"type": "file_search_call", "id": "fs_1", "queries": ["q"], "status": "completed", "results": None}
+    kept = {**search, "antiphon": {"results": found}}
+    assert listed(kept)["results"] is None
+    assert listed(kept, include=["file_search_call.results"])["results"] == found

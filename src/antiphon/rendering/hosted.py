@@ -35,6 +35,9 @@ from antiphon.rendering.shapes import HostedShape
 from antiphon.wire.hosted import queries_of
 from antiphon.wire.items import PRIVATE, Item
 
+# What a request includes to be shown what its searches found.
+SEARCH_RESULTS = "file_search_call.results"
+
 
 class OpenItem:
     """An item that was announced and not closed; ``blocks`` counts those of its blocks that are open."""

@@ -45,7 +45,7 @@ from antiphon.events import (
     TurnStarted,
 )
 from antiphon.rendering.frames import DeltaTemplate, FrameWriter, delta_template
-from antiphon.rendering.hosted import HostedItems, OpenItem, keep
+from antiphon.rendering.hosted import SEARCH_RESULTS, HostedItems, OpenItem, keep
 from antiphon.rendering.shapes import (
     CALLS,
     FUNCTION,
@@ -152,7 +152,7 @@ class ItemBuilder:
             self._reasoning = STRICT_REASONING if event.profile == "open-responses" else RAW_REASONING
         include = event.request.get("include") or ()
         self._seals_reasoning = "reasoning.encrypted_content" in include
-        self._hosted.shows_results = "file_search_call.results" in include
+        self._hosted.shows_results = SEARCH_RESULTS in include
         self._seal_key = event.seal_key
 
     def _name(self, run: str) -> None:

@@ -6,10 +6,12 @@ is shown. The shapes are those of OpenAI's document 2.3.0 (``ItemResource``, ``C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from antiphon.rendering.hosted import SEARCH_RESULTS
 from antiphon.rendering.items import public
+from antiphon.wire.items import PRIVATE
 from antiphon.wire.responses import Item
 
 # An id's prefix by the type of its item; as OpenAI's, where they are known.
@@ -88,9 +90,12 @@ def input_item_id(run: str, prefix: str, position: int) -> str:
     return f"{prefix}_{run.partition('_')[2] or run}i{position:04x}"
 
 
-def listed(item: Item) -> Item:
-    """The item as a list shows it; it has a type and an id."""
+def listed(item: Item, *, include: Collection[str] = ()) -> Item:
+    """The item as a list shows it; it has a type and an id. ``include`` is what shall be shown besides."""
     shown = _completed(public(item), _DEFAULTS.get(item["type"], {}))
+    if item["type"] == "file_search_call":
+        kept = item.get(PRIVATE, {}).get("results") or item.get("results")
+        shown["results"] = kept if SEARCH_RESULTS in include else None
     if item["type"] == "message":
         shown["content"] = _parts(item["role"], item["content"])
     elif item["type"] == "mcp_approval_response" and "approval_request_id" in item:

@@ -74,22 +74,24 @@ class Conversations:
 
     async def add_items(self, exchange: Exchange) -> None:
         """``POST /v1/conversations/{id}/items``: answers with the items that were added, in their order."""
-        decode_query(exchange.query, IncludeQuery)
+        query = decode_query(exchange.query, IncludeQuery)
         request = decode_conversation_request(await exchange.body(), AddItems)
         items = await self._prepared(exchange, request.items)
         await self._conversations.add(*_conversation(exchange), items)
-        await exchange.respond_json(item_list([listed(item) for item in items]))
+        await exchange.respond_json(item_list([listed(item, include=query.include) for item in items]))
 
     async def list_items(self, exchange: Exchange) -> None:
         """``GET /v1/conversations/{id}/items``."""
-        page = await self._conversations.items(*_conversation(exchange), decode_query(exchange.query, ListQuery))
-        await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
+        query = decode_query(exchange.query, ListQuery)
+        page = await self._conversations.items(*_conversation(exchange), query)
+        items = [listed(item, include=query.include) for item in page.items]
+        await exchange.respond_json(item_list(items, has_more=page.has_more))
 
     async def retrieve_item(self, exchange: Exchange) -> None:
         """``GET /v1/conversations/{id}/items/{item_id}``."""
-        decode_query(exchange.query, IncludeQuery)
+        query = decode_query(exchange.query, IncludeQuery)
         item = await self._conversations.item(*_conversation(exchange), exchange.parameter("item_id"))
-        await exchange.respond_json(listed(item))
+        await exchange.respond_json(listed(item, include=query.include))
 
     async def delete_item(self, exchange: Exchange) -> None:
         """``DELETE /v1/conversations/{id}/items/{item_id}``: answers with the conversation, as OpenAI does."""

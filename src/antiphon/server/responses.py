@@ -114,7 +114,9 @@ class Responses:
         """``GET /v1/responses/{id}/input_items``: what this response was asked, without what came before it."""
         query = decode_query(exchange.query, ListQuery)
         page = await self._store.input_items(exchange.owner, exchange.parameter("response_id"), query)
-        await exchange.respond_json(item_list([listed(item) for item in page.items], has_more=page.has_more))
+        await exchange.respond_json(
+            item_list([listed(item, include=query.include) for item in page.items], has_more=page.has_more)
+        )
 
     async def _run(self, exchange: Exchange, request: CreateResponse, shown: Shown) -> None:
         sealer = self._sealer(exchange)

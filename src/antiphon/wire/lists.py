@@ -33,7 +33,7 @@ _CHOICES = {"order": get_args(Order), "include": get_args(Include)}
 class ListQuery(Struct, frozen=True, kw_only=True):
     """Which page of a list: at most ``limit`` items after the item ``after``, or those right before ``before``.
 
-    ``include`` is checked and changes nothing: items are shown as whole as they were stored.
+    ``include`` shows what searches found; the rest of an item is shown as it was stored anyway.
     """
 
     limit: Limit = 20
