@@ -25,7 +25,7 @@ import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from antiphon.assembly import ChatAssembler
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.cassettes import read
 from antiphon.cassettes.endpoints import endpoint, is_stream
 from antiphon.events import RunFinished, RunStarted, TurnStarted

@@ -25,7 +25,8 @@ from typing import Any
 
 SIZES = (10, 1_000, 100_000)
 VCRPY_SIZES = (10, 1_000)  # at 100,000 it would load for minutes
-SERVED = 2_000
+SERVED_SIZES = (10, 1_000, 100_000)
+MAX_SERVED = 2_000
 CHUNKS = 20
 CONNECTIONS = 8
 
@@ -195,12 +196,12 @@ def request_of(number: int) -> bytes:
     return f"{head}authorization: Bearer x\r\ncontent-type: application/json\r\n\r\n".encode() + body
 
 
-def load(port: int) -> tuple[float, list[float]]:
-    """All requests over a few connections: seconds, and those to each first byte."""
+def load(port: int, count: int) -> tuple[float, list[float]]:
+    """So many requests over a few connections: seconds, and those to each first byte."""
     firsts: list[float] = []
     selector = selectors.DefaultSelector()
     for start in range(CONNECTIONS):
-        connection = Connection(port, [request_of(number) for number in range(start, SERVED, CONNECTIONS)])
+        connection = Connection(port, [request_of(number) for number in range(start, count, CONNECTIONS)])
         selector.register(connection.socket, selectors.EVENT_READ, connection)
     started = time.perf_counter()
     asking = [key.data for key in selector.get_map().values() if key.data.ask()]
@@ -214,26 +215,36 @@ def load(port: int) -> tuple[float, list[float]]:
     return time.perf_counter() - started, firsts
 
 
-def served(command: list[str], port: int) -> dict[str, float]:
+def memory_mb(pid: int) -> float:
+    """The most memory that a process had at once."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def served(command: list[str], port: int, count: int) -> dict[str, float]:
     """What a server measured like, that this command starts."""
+    started = time.perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(5_000):
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
-                time.sleep(0.1)
+                time.sleep(0.02)
+        opened = time.perf_counter() - started
         before = cpu_s(server.pid)
-        seconds, firsts = load(port)
-        used = cpu_s(server.pid) - before
+        seconds, firsts = load(port, count)
+        used, memory = cpu_s(server.pid) - before, memory_mb(server.pid)
     finally:
         server.terminate()
         server.wait()
     return {
-        "requests_s": SERVED / seconds,
+        "open_s": opened,  # from its start to its first connection
+        "memory_mb": memory,
+        "requests_s": count / seconds,
         "first_byte_ms": statistics.median(firsts) * 1000,  # of the head, here
-        "cpu_ms_a_request": used / SERVED * 1000,
+        "cpu_ms_a_request": used / count * 1000,
     }
 
 
@@ -251,15 +262,14 @@ def run(vcrpy: str | None, aimock: str | None, directory: Path) -> dict[str, dic
             path = directory / f"vcrpy-{size}.yaml"
             write_vcrpy(path, size)
             results[f"vcrpy, {size:,}"] = measured(vcrpy, VCRPY_CHILD, path, size)
-    native, port = directory / "served.jsonl", free_port()
-    write_native(native, SERVED)
-    command = [sys.executable, "-m", "antiphon", "replay", str(native), "--port", str(port), "--log-level", "error"]
-    results[f"antiphon replay, {SERVED:,}"] = served(command, port)
-    if aimock:
-        fixtures, port = directory / "aimock.json", free_port()
-        write_aimock(fixtures, SERVED)
-        command = ["node", aimock, "-f", str(fixtures), "-p", str(port), "--log-level", "silent", "-c", "6"]
-        results[f"aimock, {SERVED:,}"] = served(command, port)
+    for size in SERVED_SIZES:
+        native, count = directory / f"native-{size}.jsonl", min(size, MAX_SERVED)
+        ours = [sys.executable, "-m", "antiphon", "replay", str(native), "--log-level", "error", "--port"]
+        results[f"antiphon replay, {size:,}"] = served([*ours, str(port := free_port())], port, count)
+        if aimock:
+            write_aimock(fixtures := directory / "aimock.json", size)
+            theirs = ["node", aimock, "-f", str(fixtures), "--log-level", "silent", "-c", "6", "-p"]
+            results[f"aimock, {size:,}"] = served([*theirs, str(port := free_port())], port, count)
     return results
 
 
@@ -271,10 +281,12 @@ def ratios(results: dict[str, dict[str, float]]) -> dict[str, float]:
             ours, theirs = results[f"Antiphon, {size:,}"], results[f"vcrpy, {size:,}"]
             found[f"vcrpy, {size:,}: requests a second"] = ours["requests_s"] / theirs["requests_s"]
             found[f"vcrpy, {size:,}: opening"] = theirs["open_s"] / ours["open_s"]
-    if theirs := results.get(f"aimock, {SERVED:,}", {}):
-        ours = results[f"antiphon replay, {SERVED:,}"]
-        found["aimock: requests a second"] = ours["requests_s"] / theirs["requests_s"]
-        found["aimock: CPU a request"] = theirs["cpu_ms_a_request"] / ours["cpu_ms_a_request"]
+    for size in SERVED_SIZES:
+        if theirs := results.get(f"aimock, {size:,}", {}):
+            ours = results[f"antiphon replay, {size:,}"]
+            found[f"aimock, {size:,}: requests a second"] = ours["requests_s"] / theirs["requests_s"]
+            if size >= 1_000:  # below, a clock tick is too long
+                found[f"aimock, {size:,}: CPU a request"] = theirs["cpu_ms_a_request"] / ours["cpu_ms_a_request"]
     return found
 
 

@@ -36,6 +36,7 @@ NAMES = {
     "tool_call.failed",
     "approval.requested",
     "approval.decided",
+    "item.received",
     "diagnostic",
 }
 TYPES: list[type[Event]] = sorted(get_args(RunEvent), key=lambda event: event.__name__)

@@ -334,6 +334,13 @@ class ApprovalDecided(Event, frozen=True, kw_only=True, tag="approval.decided"):
     arguments: str | None = None
 
 
+class ItemReceived(Event, frozen=True, kw_only=True, tag="item.received"):
+    """The upstream ran a tool of its own (a web search, say), and shows it: ``item`` is its output item, as it came."""
+
+    block: str
+    item: dict[str, Any]
+
+
 # --- what was seen and mended ----------------------------------------------------------------
 
 
@@ -366,7 +373,7 @@ BlockEvent = (
 )
 
 # What one model call gives, in order; ends with exactly one TurnFinished or TurnFailed.
-ModelEvent = BlockEvent | Diagnostic | TurnFinished | TurnFailed
+ModelEvent = BlockEvent | ItemReceived | Diagnostic | TurnFinished | TurnFailed
 
 RunEvent = (
     RunStarted

@@ -16,7 +16,7 @@ import pytest
 from antiphon import Agent, RunFailed, image
 from antiphon.agent.loop import Target
 from antiphon.agent.runner import Runner
-from antiphon.assembly import ChatAssembler
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.assembly.responses import ResponsesAssembler
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.dialects import OPENAI

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.assembly import ChatAssembler
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.events import (
     Diagnostic,
     ModelEvent,

@@ -19,7 +19,7 @@ from assembly_streams import (
     types,
 )
 
-from antiphon.assembly import ChatAssembler, assemble, assemble_chunks
+from antiphon.assembly.chat import ChatAssembler, assemble, assemble_chunks
 from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import AnnotationAdded, ReasoningFinished, TextDelta, TextFinished, TextStarted
 

@@ -15,7 +15,7 @@ import yaml
 from assembly_streams import cut, feed, finished, told_calls
 from stream_mutations import recorded
 
-from antiphon.assembly import assemble_chunks
+from antiphon.assembly.chat import assemble_chunks
 from antiphon.events import (
     ModelEvent,
     ReasoningDelta,

@@ -4,8 +4,7 @@ import msgspec
 import pytest
 
 from antiphon import errors
-from antiphon.assembly import read_error
-from antiphon.assembly.errors import CODES, STATUSES
+from antiphon.assembly.errors import CODES, STATUSES, read_error
 
 DATE = "Fri, 20 Nov 2026 10:00:00 GMT"
 

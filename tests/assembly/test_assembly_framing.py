@@ -18,7 +18,7 @@ from assembly_streams import (
     types,
 )
 
-from antiphon.assembly import ChatAssembler, assemble, assemble_chunks
+from antiphon.assembly.chat import ChatAssembler, assemble, assemble_chunks
 from antiphon.events import ErrorInfo
 
 HI = chunk({"content": "hi"})

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from stream_mutations import MUTATIONS, RECORDINGS, SMALL, Mutation, recorded
 from test_assembly_properties import check_calls, check_lifecycle
 
-from antiphon.assembly import ChatAssembler
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.events import ModelEvent, TurnFailed, TurnFinished
 from antiphon.rendering.chat import chat_choices
 

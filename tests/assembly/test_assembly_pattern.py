@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_mutations import flip_bits, lose_a_piece
 
-from antiphon.assembly import ChatAssembler
 from antiphon.assembly import body as bodies
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.assembly.pattern import ChunkPattern, pattern_of
 
 decode = msgspec.json.decode

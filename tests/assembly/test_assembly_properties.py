@@ -5,12 +5,13 @@ from assembly_streams import chunk, cut, feed, sse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.assembly import ChatAssembler, assemble_chunks
 from antiphon.assembly.calls import ToolCalls
+from antiphon.assembly.chat import ChatAssembler, assemble_chunks
 from antiphon.assembly.choice import Choice
 from antiphon.dialects import OPENAI, AnswerRules, Dialect
 from antiphon.events import (
     Diagnostic,
+    ItemReceived,
     ModelEvent,
     ToolCallDelta,
     ToolCallFinished,
@@ -100,6 +101,9 @@ def check_lifecycle(events: list[ModelEvent]) -> None:
             assert not open_blocks
         elif isinstance(event, Diagnostic):
             assert event.seen is not None
+        elif isinstance(event, ItemReceived):
+            assert event.block not in seen
+            seen.add(event.block)
         elif name.endswith(".started"):
             assert event.block not in seen
             open_blocks.add(event.block)

@@ -7,7 +7,7 @@ import pytest
 from assembly_streams import STOP, call, calls, chunk, feed, sse, stream
 from chat_to_responses import check_stream, kinds, of, rendered, responses, run_of
 
-from antiphon.assembly import ChatAssembler
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.rendering.responses import ResponsesRenderer, response_object
 from antiphon.sealing import Keyring
 from antiphon.wire.reasoning import Reasoning

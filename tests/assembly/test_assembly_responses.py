@@ -25,6 +25,7 @@ from response_streams import (
 from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import (
     AnnotationAdded,
+    ItemReceived,
     ReasoningFinished,
     RefusalDelta,
     TextDelta,
@@ -301,17 +302,24 @@ def test_an_empty_answer_is_told_and_a_dialect_may_make_it_a_failure() -> None:
 # --- what is not ours to run ----------------------------------------------------------------------
 
 
-def test_a_tool_that_the_upstream_runs_itself_does_no_harm_and_is_told() -> None:
+def test_an_item_of_a_tool_that_the_upstream_ran_is_given_as_it_came() -> None:
     search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress"}
+    whole = {**search, "status": "completed", "action": {"type": "search", "query": "x"}}
     events = stream(
         added(search),
         *(event(f"web_search_call.{state}", output_index=0, item_id="ws_1") for state in ("searching", "completed")),
-        done({**search, "status": "completed", "action": {"type": "search", "query": "x"}}),
+        done(whole),
         *told("found", index=1),
-        end(output=[search, {**MESSAGE, "content": [{"type": "output_text", "text": "found"}]}]),
+        end(output=[whole, {**MESSAGE, "content": [{"type": "output_text", "text": "found"}]}]),
     )
-    assert text(events) == "found"
-    assert quirks(events) == {"hosted_item"}
+    assert [each.item for each in events if isinstance(each, ItemReceived)] == [whole]
+    assert (text(events), quirks(events)) == ("found", set())
+
+
+def test_an_item_that_only_the_upstream_could_act_on_does_no_harm_and_is_told() -> None:
+    unknown = {"type": "computer_call", "id": "cu_1", "status": "completed"}
+    events = stream(added(unknown), done(unknown), *told("a", index=1), end())
+    assert (text(events), quirks(events)) == ("a", {"hosted_item"})
 
 
 def test_an_event_that_nobody_knows_is_told_and_one_that_says_nothing_is_not() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from assembly_streams import STOP, call, calls, chunk, failed, finished, quirks, stream, told_calls
 
-from antiphon.assembly import read_error
+from antiphon.assembly.errors import read_error
 from antiphon.events import TextFinished, TextStarted, Usage
 
 STOPS = ("STOP", "eos", "EOS_TOKEN", "end_turn", "stop_sequence", "complete")

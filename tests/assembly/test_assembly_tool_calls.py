@@ -22,7 +22,8 @@ from assembly_streams import (
     types,
 )
 
-from antiphon.assembly import ChatAssembler, tool_calls
+from antiphon.assembly import tool_calls
+from antiphon.assembly.chat import ChatAssembler
 from antiphon.dialects import AnswerRules, Dialect
 from antiphon.events import ToolCallDelta, ToolCallFinished, ToolCallStarted
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +85,12 @@ def test_stand_ins_depend_on_the_place_in_the_list_only() -> None:
     scrubbed = Scrubber(["first-secret", "second-secret"])(Interaction(id="0", request=request))
     assert scrubbed.request is not None
     assert scrubbed.request.body == b"[scrubbed:2] [scrubbed:1]"
+
+
+def test_the_word_before_a_key_is_no_secret() -> None:
+    headers = (("authorization", "Bearer 0123456789abcdef-key"),)
+    response = RecordedResponse(status=200, chunks=(Chunk(0.0, b"Send it as Bearer, then 0123456789abcdef-key."),))
+    request = RecordedRequest(method="POST", url="http://h/", headers=headers)
+    scrubbed = Scrubber()(Interaction(id="0", request=request, response=response)).response
+    assert scrubbed is not None
+    assert re.fullmatch(rb"Send it as Bearer, then \[scrubbed:\d\]\.", scrubbed.body)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from antiphon.assembly import assemble_chunks
+from antiphon.assembly.chat import assemble_chunks
 from antiphon.config.dialects import shipped
 from antiphon.dialects import Dialect, choose
 from antiphon.events import ReasoningDelta, TextDelta, ToolCallFinished

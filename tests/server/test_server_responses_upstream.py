@@ -66,6 +66,34 @@ def test_a_stream_of_such_an_upstream_has_all_events(over: Served) -> None:
     assert "response.reasoning_summary_text.delta" in types
 
 
+SEARCH = {"type": "web_search_call", "id": "ws_up", "status": "completed", "action": {"type": "search", "query": "x"}}
+
+
+def test_a_tool_of_the_upstreams_is_offered_to_it_shown_and_handed_back(tmp_path: Path) -> None:
+    toml = tmp_path / "antiphon.toml"
+    whole = 'match.host = "127.0.0.1"\nrequests.responses = "full"\nreason = "A test."\nsources = ["Q1"]'
+    toml.write_text(f'[[dialects]]\nid = "whole"\n{whole}\nsince = 2026-11-29\n')
+    with served(tmp_path, upstream_api="responses", toml=toml) as over:
+        _check_a_tool_of_the_upstreams(over)
+
+
+def _check_a_tool_of_the_upstreams(over: Served) -> None:
+    over.upstream.answers += [streamed(SEARCH, MESSAGE), streamed(MESSAGE)]
+    search: Any = {"type": "web_search", "search_context_size": "low"}
+    asked: Any = {"tools": [search], "include": ["web_search_call.action.sources"]}
+    with over.client.responses.stream(model="m", input="look it up", **asked) as stream:
+        types = [event.type for event in stream]
+        first = stream.get_final_response()
+    assert [item.type for item in first.output] == ["web_search_call", "message"]
+    assert types.count("response.output_item.done") == 2
+    sent = over.upstream.asked[0].json
+    assert (sent["tools"], sent["include"][0]) == ([search], asked["include"][0])
+    over.client.responses.create(model="m", input="go on", previous_response_id=first.id, tools=[search])
+    seen = over.upstream.asked[1].json["input"]
+    assert [item["type"] for item in seen] == ["message", "web_search_call", "message", "message"]
+    assert seen[1] == SEARCH
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_chat_completions_are_answered_by_such_an_upstream_too(over: Served, stream: bool) -> None:
     over.upstream.answers.append(streamed(MESSAGE))

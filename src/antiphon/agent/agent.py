@@ -67,8 +67,9 @@ class Agent(Generic[T]):
             or a `Model`, which agents may share; or several of these: the first one is asked, and the others in turn
             where it fails before anything was seen of its answer.
         instructions: What it is told before everything else.
-        tools: Functions, or what `antiphon.tool` made of them; servers of tools, such as `antiphon.MCPServer`; and
-            files to be searched, an `antiphon.VectorStore`.
+        tools: Functions, or what `antiphon.tool` made of them; servers of tools, such as `antiphon.MCPServer`; files to
+            be searched, an `antiphon.VectorStore`; and tools that an upstream of the Responses API runs itself, as that
+            describes them: ``{"type": "web_search"}``.
         output_type: What it shall answer with instead of text: a dataclass, a Struct, a TypedDict, a pydantic model or
             any other type, or a JSON Schema. An answer that does not fit is asked again, ``limits.max_format_retries``
             times; until it fits, nothing of it is streamed.
@@ -94,7 +95,7 @@ class Agent(Generic[T]):
         model: str | Model | Sequence[str | Model],
         *,
         instructions: str | None = None,
-        tools: Iterable[Callable[..., Any] | ToolServer | VectorStore] = (),
+        tools: Iterable[Callable[..., Any] | ToolServer | VectorStore | Mapping[str, Any]] = (),
         output_type: type[T] | Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
@@ -113,8 +114,9 @@ class Agent(Generic[T]):
         self.models = models_of(model, base_url=base_url, api_key=api_key, provider=provider)
         self.instructions = instructions
         offered = [*tools]
+        self._run_there = [dict(each) for each in offered if isinstance(each, Mapping)]
         stores = [each for each in offered if isinstance(each, VectorStore)]
-        servers = [each for each in offered if not callable(each) and not isinstance(each, VectorStore)]
+        servers = [each for each in offered if not callable(each) and not isinstance(each, VectorStore | Mapping)]
         self.stores = _unique(((store.tool_name, store) for store in stores), "searches")
         self.servers = _unique(((server.label, server) for server in servers), "servers of tools")
         self.tools = _by_name(each for each in offered if callable(each))
@@ -309,6 +311,7 @@ class Agent(Generic[T]):
         offered = [each.definition for each in self.tools.values()]
         offered += [each.definition for each in self.servers.values()]
         offered += [each.definition for each in self.stores.values()]
+        offered += self._run_there
         if offered:
             raw["tools"] = offered
         if self._output is not None:

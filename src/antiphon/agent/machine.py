@@ -39,6 +39,7 @@ from antiphon.events import (
     BlockEvent,
     ErrorInfo,
     Event,
+    ItemReceived,
     ReasoningFinished,
     ReasoningStarted,
     RefusalFinished,
@@ -372,6 +373,9 @@ class Machine:
         self._shown = True
         self._open[event.block] = event
 
+    def _on_item_received(self, event: ItemReceived) -> None:
+        self._shown = True
+
     def _on_block_finished(self, event: TextFinished) -> None:
         self._open.pop(event.block, None)
 
@@ -509,6 +513,7 @@ _TRANSITIONS: dict[type[Event], Callable[..., Effect | None]] = {
     ReasoningStarted: Machine._on_block_started,
     RefusalStarted: Machine._on_block_started,
     ToolCallStarted: Machine._on_block_started,
+    ItemReceived: Machine._on_item_received,
     TextFinished: Machine._on_block_finished,
     ReasoningFinished: Machine._on_block_finished,
     RefusalFinished: Machine._on_block_finished,

@@ -146,8 +146,10 @@ def _offered(call: ModelCall) -> dict[str, dict[str, Any]]:
     for tool in tools:
         if tool["type"] == "file_search":
             offered[tool.get("name", DEFAULT_FILE_SEARCH_NAME)] = {"type": "file_search"}
-        elif tool["type"] != "mcp":
+        elif tool["type"] in ("function", "custom"):
             offered[tool["name"]] = {"type": tool["type"], "name": tool["name"]}
+        elif tool["type"] != "mcp":
+            offered[tool["type"]] = {"type": tool["type"]}
     for server, listed in imported(tools, call.items):
         label = server.server_label
         for tool in listed:

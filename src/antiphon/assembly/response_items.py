@@ -18,6 +18,8 @@ CALLS: dict[str, tuple[ToolKind, str]] = {
     "function_call": ("function", "arguments"),
     "custom_tool_call": ("custom", "input"),
 }
+# Items of tools that the upstream ran itself: whole, they are shown as they came.
+RUN_THERE = frozenset({"web_search_call", "code_interpreter_call", "image_generation_call"})
 _SPOKEN = frozenset({"message", "reasoning", ""})
 
 

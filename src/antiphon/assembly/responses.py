@@ -23,12 +23,12 @@ from antiphon.assembly import errors
 from antiphon.assembly.body import BodyReader, Item, Refusal
 from antiphon.assembly.emission import Emission
 from antiphon.assembly.errors import UpstreamFailure
-from antiphon.assembly.response_items import CALLS, CallItem, Key, StreamedItem, objects, text_of
+from antiphon.assembly.response_items import CALLS, RUN_THERE, CallItem, Key, StreamedItem, objects, text_of
 from antiphon.assembly.response_texts import REFUSAL, SUMMARY, TEXT, THOUGHT, ResponseTexts, Spot
 from antiphon.assembly.usage import UsageMeter
 from antiphon.dialects import OPENAI, Dialect
 from antiphon.errors import AntiphonError, EventTooLarge, LimitExceeded, ProtocolError, TruncatedStream
-from antiphon.events import Diagnostic, ErrorInfo, ModelEvent, TurnFailed, TurnFinished
+from antiphon.events import Diagnostic, ErrorInfo, ItemReceived, ModelEvent, TurnFailed, TurnFinished
 from antiphon.sse import DEFAULT_MAX_EVENT_BYTES
 
 DEFAULT_MAX_BODY_BYTES = 128 * 1024 * 1024
@@ -67,6 +67,7 @@ class ResponsesAssembler:
         self._items: dict[Key, StreamedItem] = {}
         self._usage = UsageMeter()
         self._calls: list[CallItem] = []
+        self._received = 0  # items of tools that ran there
         self._upstream_id: str | None = None
         self._model: str | None = None
         self._over = False
@@ -140,7 +141,7 @@ class ResponsesAssembler:
         item = self._item(event, shown)
         if item.type in CALLS:
             self._announce(item, shown)
-        elif item.is_hosted:
+        elif item.is_hosted and item.type not in RUN_THERE:
             self._emission.note("hosted_item", item.type, "left out: only the upstream could run it")
 
     def _item_done(self, event: dict[str, Any]) -> None:
@@ -159,6 +160,10 @@ class ResponsesAssembler:
                 self.texts.whole_part(item, index, part)
         elif item.type == "reasoning":
             self.texts.finish_reasoning(item, shown)
+        elif item.type in RUN_THERE and shown:
+            self.texts.leave()
+            self._emission.events.append(ItemReceived(block=self._emission.open_block(), item=dict(shown)))
+            self._received += 1
         self.texts.leave_item(item)
         item.finish()
 
@@ -233,7 +238,7 @@ class ResponsesAssembler:
 
     def _finish(self, response: Mapping[str, Any], status: str) -> None:
         said = self.texts.has_said
-        if not said and not self._calls:
+        if not said and not self._calls and not self._received:
             if self._rules.empty_answer_fails:
                 raise ProtocolError("The upstream finished without any text, reasoning or tool call.")
             self._emission.note("Q46", status, "the answer is empty")

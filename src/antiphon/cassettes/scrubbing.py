@@ -118,13 +118,15 @@ class Scrubber:
 
 
 # Of `Bearer sk-…` and `a=…; b=…` the values are secret too, without what stands before them.
+_SCHEMES = frozenset({"bearer", "basic", "digest", "token", "apikey", "negotiate"})
 _PARTS = re.compile(r"[\s;,]+(?:[^\s;,=]+=)?|^[^\s;,=]+=")
 
 
 def _sent(headers: Headers) -> tuple[str, ...]:
     """The keys that a client sent with a request: what is refused is often quoted in the answer."""
     values = [value for name, value in headers if name in SECRET_HEADERS]
-    return (*values, *(part for value in values for part in _PARTS.split(value)))
+    parts = (part for value in values for part in _PARTS.split(value))
+    return (*values, *(part for part in parts if part.lower() not in _SCHEMES))
 
 
 def _known(secrets: Iterable[str]) -> dict[bytes, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -81,6 +80,8 @@ def _fork_response(
     config: str | None,
     **flags: Any,
 ) -> None:
+    import asyncio
+
     from rich.console import Console
 
     from antiphon.agent.comparison import side_by_side

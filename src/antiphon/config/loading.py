@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from antiphon.config.allowed import ALLOWED
 from antiphon.config.dialects import check_entries, read_entries, with_users
 from antiphon.config.files import nearest, read_toml
 from antiphon.config.keys import parse_api_keys, parse_seal_keys
@@ -69,58 +70,6 @@ _UPSTREAM_FLAGS = {"upstream": "base_url", "api_key_env": "api_key_env", "upstre
 # one. For the same reason none can name the configuration file, which may say `replay`.
 _VARIABLES = tuple(name for name in (*_SCALARS, *_UPSTREAM_FLAGS) if name not in ("replay", "auto", "refresh"))
 
-_A_COUNT = "a whole number above 0"
-_SECONDS = "a number of seconds above 0"
-_ALLOWED = {
-    "host": "the address to listen on, such as 127.0.0.1",
-    "port": "a number from 0 (any free port) to 65535",
-    "data_dir": "a path",
-    "record": "a path",
-    "replay": "a path",
-    "auto": "a path",
-    "refresh": "a path",
-    "match": "'body' or 'order'",
-    "on_interruption": "'retry' or 'fail'",
-    "no_auth": "true or false",
-    "forward_auth": "true or false",
-    "base_url": "a URL such as http://localhost:8080/v1, or a name such as groq",
-    "api": "'chat' or 'responses'",
-    "api_key_env": "the name of an environment variable",
-    "api_key": "text",
-    "models": 'a list of names or patterns such as ["llama-*"]',
-    "repair": "'auto', 'always' or 'never'",
-    "headers": "a table of header names and their values, both text",
-    "dialect": "the id of a dialect, or a list of such; `antiphon dialects` shows them",
-    "dialect_files": 'a list of paths such as ["dialects.toml"]',
-    "upstream": "the name of an upstream",
-    "model": "the upstream's name for a model",
-    "fallbacks": 'a list such as ["upstream/model"]',
-    "connect_timeout_s": _SECONDS,
-    "read_timeout_s": _SECONDS,
-    "timeout_s": _SECONDS,
-    "max_turns": _A_COUNT,
-    "max_tool_calls": _A_COUNT,
-    "max_attempts": _A_COUNT,
-    "max_format_retries": "a whole number from 0",
-    "max_repeats": _A_COUNT,
-    "retry_wait_s": _SECONDS,
-    "max_retry_wait_s": _SECONDS,
-    "profile": "'openai' or 'open-responses'",
-    "reasoning_events": "'summary' or 'raw'",
-    "unsupported_tools": "'drop' or 'refuse'",
-    "max_background_runs": _A_COUNT,
-    "max_body_bytes": _A_COUNT,
-    "max_event_bytes": _A_COUNT,
-    "url": "a URL such as s3://bucket/prefix",
-    "max_file_bytes": _A_COUNT,
-    "max_total_bytes": _A_COUNT,
-    "embeddings": "the name of a model, such as upstream/model",
-    "rewrite": "the name of a model, such as upstream/model",
-    "dimensions": _A_COUNT,
-    "max_concurrent_files": _A_COUNT,
-    "file_timeout_s": _SECONDS,
-}
-
 
 class _Given(NamedTuple):
     """A value somebody set, and where. Without ``toml_dir`` it is text, and paths begin in the current directory."""
@@ -156,7 +105,7 @@ class _Table(NamedTuple):
             _check_name(name, (*known, *tables), given[name].source)
         for name in required:
             if name not in given:
-                raise ConfigError(f"{self.path}: {self.prefix}{name} is missing; it must be {_ALLOWED[name]}.")
+                raise ConfigError(f"{self.path}: {self.prefix}{name} is missing; it must be {ALLOWED[name]}.")
         return {name: given[name] for name in given if name not in tables}
 
 
@@ -284,7 +233,7 @@ def _checked(name: str, hint: Any, given: _Given) -> Any:
 def _refused(name: str, given: _Given) -> ConfigError:
     hidden = name in SECRET or "@" in str(given.value)  # a URL may hold a password
     value = "its value" if hidden else repr(given.value)
-    return ConfigError(f"{given.source}: {value} is not allowed; it must be {_ALLOWED[name]}.")
+    return ConfigError(f"{given.source}: {value} is not allowed; it must be {ALLOWED[name]}.")
 
 
 def _default_data_dir(env: Mapping[str, str]) -> Path:

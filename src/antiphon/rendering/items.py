@@ -22,6 +22,7 @@ from typing import Any
 from antiphon.events import (
     AnnotationAdded,
     ApprovalDecided,
+    ItemReceived,
     ReasoningDelta,
     ReasoningFinished,
     ReasoningStarted,
@@ -135,6 +136,7 @@ class ItemBuilder:
             ToolCallCompleted: self._call_answered,
             ToolCallFailed: self._call_answered,
             ApprovalDecided: self._decided,
+            ItemReceived: self._received,
             TurnFinished: self._turn_finished,
             TurnFailed: self._failed,
             RunFinished: self.settle,
@@ -405,6 +407,14 @@ class ItemBuilder:
         if (call := self._hosted.decided(event)) is not None:
             self._open_call(call.started, event.approval_id)
             self._call_finished(ToolCallFinished(block=event.block, arguments=call.arguments))
+
+    def _received(self, event: ItemReceived) -> None:
+        fields = {name: value for name, value in event.item.items() if name != "id"}
+        is_staged = "status" in fields
+        owner = self.announce("item", {**fields, "status": "in_progress"} if is_staged else fields)
+        owner.status = str(fields.get("status"))
+        keep(owner.item, upstream=self._upstream, upstream_id=event.item.get("id"))
+        self.close_item(owner)
 
     def _call_answered(self, event: ToolCallCompleted | ToolCallFailed) -> None:
         if self._hosted.answered(event) or event.block not in self._calls:

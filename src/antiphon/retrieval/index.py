@@ -352,13 +352,13 @@ class Index:
         self._words.close()  # what is written and not committed is written again
         generation, alive = self._writer.generation, self._rows.alive
         known = self._words.maybe_generation()
-        if known is not None and known <= generation:
+        if known is not None and known < generation:
             try:
                 self._words.write(self._writer.texts_since(known), self._writer.removed_since(known), generation)
                 self._words.flush()
             except RetrievalError:
                 known = None
-        if known is None or self._words.chunks != alive:
+        if known is None or known > generation or self._words.chunks != alive:
             self._words.start_anew()
             self._words.write(self._writer.texts_since(-1), (), generation)
             self._words.flush()

@@ -12,15 +12,26 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects.requests import ChatRules
+from antiphon.translation.call_items import private
 from antiphon.translation.content import ChatPart, chat_parts
 from antiphon.translation.ids import CallIds
 from antiphon.translation.messages import Transcript, _AssistantTurn, _Call
 from antiphon.translation.notes import Notes
 from antiphon.translation.reasoning import kept_reasoning
 from antiphon.translation.tools import Offer
-from antiphon.wire.items import Item
+from antiphon.wire.items import PRIVATE, Item
 
 InputItem = dict[str, Any]
+
+
+# Tools that an upstream of the Responses API runs itself, and the items that show it.
+_RUN_THERE = ("web_search", "code_interpreter", "image_generation")
+_SHOWN_AS = frozenset({"web_search_call", "code_interpreter_call", "image_generation_call"})
+
+
+def is_run_there(kind: str) -> bool:
+    """Whether a tool of this type is the upstream's to run; web searches have many versions."""
+    return kind.startswith(_RUN_THERE)
 
 
 class ResponseInput(Transcript):
@@ -55,6 +66,15 @@ class ResponseInput(Transcript):
             self._notes.add("R36", seen="no input", done="sent as an empty user message: a chat needs one")
             found.append({"type": "message", "role": "user", "content": ""})
         return found
+
+    def add(self, item: Item) -> None:
+        """Take the next item of the history; what the upstream ran itself it is shown as it showed it."""
+        kept = private(item)
+        if item.get("type") in _SHOWN_AS and kept.get("upstream_id") and kept.get("upstream") == self._upstream:
+            shown = {name: value for name, value in item.items() if name != PRIVATE}
+            self._order_of(self._open_turn()).append({**shown, "id": kept["upstream_id"]})
+        else:
+            super().add(item)
 
     # --- what a turn holds -------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from antiphon.translation.call import ChatCall
 from antiphon.translation.chat import Settings, is_hint, response_format
 from antiphon.translation.chat_requests import _flat_choice, _flat_tool, _text_options
 from antiphon.translation.notes import Notes
-from antiphon.translation.response_input import ResponseInput
+from antiphon.translation.response_input import ResponseInput, is_run_there
 from antiphon.translation.tools import Offer, choose, offer_tools
 from antiphon.wire.chat_requests import CreateChatCompletion
 from antiphon.wire.items import tools_of
@@ -31,6 +31,10 @@ _OF_CHAT = EXTRA_PARAMETERS | {"presence_penalty", "frequency_penalty"}
 # In both APIs, with the same meaning; the last ones change no answer.
 _SHARED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs")
 _HINTS = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+# What clients may see of tools that the upstream runs.
+_INCLUDES_OF_TOOLS = frozenset(
+    {"web_search_call.results", "web_search_call.action.sources", "code_interpreter_call.outputs"}
+)
 # What of a chat request is settled elsewhere, or below.
 _SETTLED_OF_CHAT = frozenset(
     {
@@ -56,6 +60,8 @@ def to_responses(
     rules = dialect.requests
     notes = Notes()
     asked = _asked_in_chat(request) if isinstance(request, CreateChatCompletion) else _asked(request)
+    run_there = [tool for tool in asked.tools if is_run_there(tool["type"])] if rules.responses == "full" else []
+    asked = asked._replace(tools=[tool for tool in asked.tools if tool not in run_there])
     offer = offer_tools(asked.tools, items, rules=rules, notes=notes)
     freeform = _freeform([*asked.tools, *(tool for item in items for tool in tools_of(item))], offer, rules)
     said = ResponseInput(offer, rules=rules, notes=notes, upstream=upstream, freeform=frozenset(freeform))
@@ -69,10 +75,14 @@ def to_responses(
         _set_of_response(settings, request)
     for item in items:
         said.add(item)
-    choice = choose(asked.tool_choice, offer, rules=rules, notes=notes)
-    _set_tools(settings, offer, freeform, choice, request.parallel_tool_calls)
+    own_choice = asked.tool_choice if isinstance(asked.tool_choice, dict) else {}
+    if run_there and is_run_there(str(own_choice.get("type"))):
+        choice: str | dict[str, Any] | None = own_choice
+    else:
+        choice = choose(asked.tool_choice, offer, rules=rules, notes=notes)
+    _set_tools(settings, offer, freeform, choice, request.parallel_tool_calls, run_there)
     _set_text(settings, answer_format, asked.verbosity)
-    _set_includes(settings, asked.logprobs)
+    _set_includes(settings, asked.logprobs, run_there, request)
     if instructions := "\n\n".join(filter(None, (asked.instructions, told))):
         settings.body["instructions"] = instructions
     body = {"model": model, "input": said.items(), **settings.body, "stream": True, "store": False}
@@ -133,14 +143,18 @@ def _set_tools(
     freeform: dict[str, dict[str, Any]],
     choice: str | dict[str, Any] | None,
     parallel: bool | None,
+    run_there: list[dict[str, Any]],
 ) -> None:
-    if not offer.functions:
+    if not offer.functions and not run_there:
         return
     settings.body["tools"] = [
-        _custom(freeform[name]) if name in freeform else _function(definition["function"], settings.rules)
-        for name, definition in offer.functions.items()
+        *(
+            _custom(freeform[name]) if name in freeform else _function(definition["function"], settings.rules)
+            for name, definition in offer.functions.items()
+        ),
+        *run_there,
     ]
-    if isinstance(choice, dict):
+    if isinstance(choice, dict) and "function" in choice:
         name = choice["function"]["name"]
         choice = {"type": "custom" if name in freeform else "function", "name": name}
     settings.set("tool_choice", choice)
@@ -217,8 +231,15 @@ def _set_text(settings: Settings, answer_format: dict[str, Any] | None, verbosit
         settings.body["text"] = text
 
 
-def _set_includes(settings: Settings, logprobs: bool) -> None:
+def _set_includes(
+    settings: Settings,
+    logprobs: bool,
+    run_there: list[dict[str, Any]],
+    request: CreateResponse | CreateChatCompletion,
+) -> None:
     wanted = [LOGPROBS] if logprobs else []
+    if run_there and isinstance(request, CreateResponse):
+        wanted += [each for each in request.include or () if each in _INCLUDES_OF_TOOLS]
     if "include" not in settings.rules.refuses:
         settings.body["include"] = [*wanted, SEALED_REASONING]
     elif wanted:

@@ -36,8 +36,9 @@ PARAMETERS: dict[str, Parameter] = {
     "conversation": Parameter("Its items are put before `input`; input and output are added to it at the end."),
     "prompt": Parameter("Prompt templates are kept at OpenAI; send their text.", is_refused=True),
     "tools": Parameter(
-        "Functions, freeform tools and namespaces become functions. `mcp` and `file_search` are run here. Hosted tools"
-        " that nothing here can run are dropped with a diagnostic, or refused: see `unsupported_tools`."
+        "Functions, freeform tools and namespaces become functions. `mcp` and `file_search` are run here; web search,"
+        " code interpreter and image generation by upstreams that speak the Responses API themselves. Hosted tools that"
+        " nobody can run are dropped with a diagnostic, or refused: see `unsupported_tools`."
     ),
     "tool_choice": Parameter(
         "All forms. What it excludes is not offered, and a call of it never reaches the client: it is dropped with a"
@@ -96,9 +97,9 @@ INCLUDES: dict[str, str] = {
     "message.output_text.logprobs": "The upstream is asked for logprobs.",
     "message.input_image.image_url": "Nothing to add: images are always shown as they were sent.",
     "file_search_call.results": "Calls of the file search show what they found.",
-    "web_search_call.results": "Nothing to add: no web search runs here.",
-    "web_search_call.action.sources": "Nothing to add: no web search runs here.",
-    "code_interpreter_call.outputs": "Nothing to add: no code runs here.",
+    "web_search_call.results": "Asked of an upstream that runs the tool itself.",
+    "web_search_call.action.sources": "Asked of an upstream that runs the tool itself.",
+    "code_interpreter_call.outputs": "Asked of an upstream that runs the tool itself.",
     "computer_call_output.output.image_url": "Nothing to add: screenshots are always shown as they were sent.",
 }
 
