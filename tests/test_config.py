@@ -21,6 +21,7 @@ from antiphon.config import (
     RetrievalSettings,
     Route,
     Settings,
+    ToolSettings,
     UpstreamSettings,
     hash_key,
     load_settings,
@@ -375,9 +376,9 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for name, row in re.findall(r"^\| `(\w+)` \|(.*)\|$", docs, re.MULTILINE):
         rows[name] = rows.get(name, "") + row  # two tables may each have a setting of one name
     chapters = {"upstreams", "models", "limits", "dialects", "owners", "scrub", "files", "retrieval"}
-    chapters |= {"mcp_servers", "egress"}
+    chapters |= {"mcp_servers", "egress", "tools"}
     of_settings = (Settings, UpstreamSettings, ModelRoute, LimitSettings, McpServerSettings, EgressSettings)
-    for struct in (*of_settings, FileSettings, RetrievalSettings):
+    for struct in (*of_settings, FileSettings, RetrievalSettings, ToolSettings):
         for field in msgspec.structs.fields(struct):
             if struct is Settings and field.name in chapters:
                 assert f"[{field.name}" in docs  # a chapter of its own

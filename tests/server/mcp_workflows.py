@@ -42,34 +42,38 @@ def recorded(chain: Sequence[str]) -> list[Interaction]:
     return found
 
 
-def spoken(text: str) -> Interaction:
-    """A turn that nobody recorded: the model says this."""
+def streamed(*deltas: dict[str, Any], finish: str = "stop") -> Interaction:
+    """A turn that nobody recorded, in these pieces."""
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
-    chunk["choices"] = [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]
-    return _scripted(chunk)
-
-
-def calling(*calls: tuple[str, str]) -> Interaction:
-    """A turn that nobody recorded: the model calls these tools, by their names on the wire, with these arguments."""
-    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
-    made = [
-        {"index": n, "id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        for n, (name, arguments) in enumerate(calls)
-    ]
-    chunk["choices"] = [{"index": 0, "delta": {"tool_calls": made}, "finish_reason": "tool_calls"}]
-    return _scripted(chunk)
-
-
-def _scripted(chunk: dict[str, Any]) -> Interaction:
-    data = b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(chunk)
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    events = [b"data: %b\n\n" % msgspec.json.encode({**chunk, "choices": [choice]}) for choice in choices]
+    chunks = tuple(Chunk(0.0, data) for data in [*events, b"data: [DONE]\n\n"])
     return Interaction(
         id="scripted",
         request=RecordedRequest(method="POST", url="https://api.openai.com/v1/chat/completions", body=b"{}"),
-        response=RecordedResponse(
-            status=200, headers=(("content-type", "text/event-stream"),), chunks=(Chunk(0.0, data),)
-        ),
-        tags={"scripted": "yes"},
+        response=RecordedResponse(status=200, headers=(("content-type", "text/event-stream"),), chunks=chunks),
     )
+
+
+def spoken(text: str) -> Interaction:
+    """A turn that nobody recorded: the model says this."""
+    return streamed({"content": text})
+
+
+def calls(*made: tuple[str, str]) -> list[dict[str, Any]]:
+    """The pieces of calls side by side: names on the wire, then arguments."""
+    begun = [
+        {"index": n, "id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": ""}}
+        for n, (name, _) in enumerate(made)
+    ]
+    rest = [{"index": n, "function": {"arguments": arguments}} for n, (_, arguments) in enumerate(made)]
+    return [{"tool_calls": [piece]} for piece in (*begun, *rest)]
+
+
+def calling(*made: tuple[str, str]) -> Interaction:
+    """A turn that nobody recorded: the model calls these tools, by their names on the wire, with these arguments."""
+    return streamed(*calls(*made), finish="tool_calls")
 
 
 def first_question(chain: Sequence[Interaction]) -> str:
