@@ -145,9 +145,11 @@ async def test_a_server_that_hangs_on_its_end_is_left(
     monkeypatch.setattr(Http, "grace_s", 0.01)
     server = MCPServer(url=url)
     await server.list_tools()
-    await server.close()
-    await none_left()
-    gate.holds_delete.set()
+    try:
+        await server.close()
+        await none_left()
+    finally:
+        gate.holds_delete.set()  # or its thread would wait for ever
 
 
 @pytest.mark.asyncio

@@ -173,7 +173,8 @@ class Loop:
             yield held + await self._settle(Finish("failed", error=info))
         finally:
             if self._hosted is not None:
-                await self._hosted.close()
+                # Shielded: who leaves twice must not leave a server's process behind.
+                await asyncio.shield(asyncio.ensure_future(self._hosted.close()))
 
     async def _begin(self) -> None:
         begun = asyncio.ensure_future(self._journal.begin())

@@ -24,6 +24,10 @@ Streams = tuple[Any, Any]
 Transport = AbstractAsyncContextManager[Streams]
 
 
+# How long a session that is ended by force may take: a busy machine, not a server that hangs.
+_FORCED_S = 5.0
+
+
 class Session:
     """Opens at once, in the running loop; `opened` waits for it.
 
@@ -73,7 +77,7 @@ class Session:
     async def close(self) -> None:
         """End it, and wait until it has; not for ever."""
         self.end()
-        await self.gone(self._grace_s * 2)
+        await self.gone(self._grace_s + _FORCED_S)
 
     async def _live(self, opening: Callable[[Callable[[], None]], AbstractAsyncContextManager[ClientSession]]) -> None:
         try:
