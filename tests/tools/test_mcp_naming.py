@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-import mcp_server
 import pytest
 
+import mcp_server
 from antiphon.config import EgressSettings, McpServerSettings
 from antiphon.errors import ConfigError, EgressRefused, InvalidRequest, ToolServerError
 from antiphon.tools.mcp.naming import named_servers, with_defaults

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mcp_server
 import pytest
 
+import mcp_server
 from antiphon.tools.base import ToolError, ToolResult
 from antiphon.tools.mcp import MCPServer
 
