@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from antiphon import Agent, ToolContext, tool
-from antiphon.agent.machine import ToolCall
+from antiphon.agent.effects import ToolCall
 from antiphon.testing import ScriptedProvider, text_turn, tool_turn
 
 

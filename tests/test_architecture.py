@@ -36,7 +36,8 @@ FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in room
 # other and nothing else of the package (the floors alone would let them see the clock, or `agent.machine` the loop).
 PURE = {
     *("errors", "sse", "wire", "transport", "dialects", "events", "assembly", "rendering", "translation"),
-    *("agent.machine", "agent.gate", "agent.truncation", "agent.approvals", "agent.prices", "agent.retrying"),
+    *("agent.machine", "agent.effects", "agent.limits"),
+    *("agent.gate", "agent.truncation", "agent.approvals", "agent.prices", "agent.retrying"),
     *("retrieval.filters", "retrieval.terms", "retrieval.ranking"),
 }
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from antiphon.agent.acting import Tool
+from antiphon.agent.effects import ToolCall
 from antiphon.agent.loop import Target
-from antiphon.agent.machine import ToolCall
 from antiphon.agent.runner import Runner
 from antiphon.cli import main
 from antiphon.clock import FakeClock, RandomIds

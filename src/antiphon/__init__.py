@@ -7,7 +7,7 @@ from typing import Any as _Any
 if TYPE_CHECKING:
     from antiphon.agent.acting import Decision
     from antiphon.agent.agent import Agent
-    from antiphon.agent.machine import Limits
+    from antiphon.agent.limits import Limits
     from antiphon.agent.models import Model, Upstream, models
     from antiphon.agent.parts import file, image
     from antiphon.agent.prices import Price
@@ -54,7 +54,7 @@ _HOMES = {
     "Approval": "agent.result",
     "Decision": "agent.acting",
     "FunctionTool": "tools.function",
-    "Limits": "agent.machine",
+    "Limits": "agent.limits",
     "MCPServer": "tools.mcp.server",
     "Model": "agent.models",
     "Price": "agent.prices",

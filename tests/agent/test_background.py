@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon.agent.acting import Tool
+from antiphon.agent.effects import ToolCall, ToolPolicy
 from antiphon.agent.loop import OnInterruption, Target
-from antiphon.agent.machine import ToolCall, ToolPolicy
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.errors import InvalidRequest, ModelNotFound, NotFound

@@ -8,8 +8,8 @@ import pytest
 
 from antiphon.agent.acting import Tool
 from antiphon.agent.comparison import first_difference
+from antiphon.agent.effects import ToolCall
 from antiphon.agent.loop import Target
-from antiphon.agent.machine import ToolCall
 from antiphon.agent.runner import Runner
 from antiphon.agent.turns import turns
 from antiphon.clock import CountingIds, FakeClock

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from antiphon.agent.acting import Tool
+from antiphon.agent.effects import ToolCall
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import Target
-from antiphon.agent.machine import Limits, ToolCall
 from antiphon.agent.runner import Runner
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.events import (

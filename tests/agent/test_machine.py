@@ -2,17 +2,9 @@
 
 from typing import Any
 
-from antiphon.agent.machine import (
-    AskApproval,
-    CallModel,
-    CallTools,
-    Effect,
-    Finish,
-    Limits,
-    Machine,
-    State,
-    ToolPolicy,
-)
+from antiphon.agent.effects import AskApproval, CallModel, CallTools, Effect, Finish, ToolPolicy
+from antiphon.agent.limits import Limits
+from antiphon.agent.machine import Machine, State
 from antiphon.agent.prices import Price
 from antiphon.events import (
     ApprovalDecided,

@@ -2,16 +2,9 @@
 
 from typing import Any
 
-from antiphon.agent.machine import (
-    INTERRUPTED,
-    AskApproval,
-    CallModel,
-    CallTools,
-    Finish,
-    Limits,
-    Machine,
-    ToolPolicy,
-)
+from antiphon.agent.effects import AskApproval, CallModel, CallTools, Finish, ToolPolicy
+from antiphon.agent.limits import Limits
+from antiphon.agent.machine import INTERRUPTED, Machine
 from antiphon.events import (
     ApprovalRequested,
     ErrorInfo,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from antiphon.agent.acting import Tool
 from antiphon.agent.journal import Journal
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import Loop, Target
-from antiphon.agent.machine import Limits
 from antiphon.agent.retrying import backoff_s, chance_of, target_of
 from antiphon.clock import CountingIds, FakeClock
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted, TurnFailed, TurnStarted

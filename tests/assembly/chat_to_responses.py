@@ -5,7 +5,8 @@ from typing import Any
 
 from assembly_streams import stream
 
-from antiphon.agent.machine import Finish, Machine
+from antiphon.agent.effects import Finish
+from antiphon.agent.machine import Machine
 from antiphon.events import ModelEvent, RunEvent, RunFinished, RunStarted, TurnStarted
 from antiphon.rendering.responses import ResponsesRenderer
 

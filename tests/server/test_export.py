@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from proxied import upstream as served
 
 from antiphon.agent.acting import Tool
-from antiphon.agent.machine import ToolCall
+from antiphon.agent.effects import ToolCall
 from antiphon.cassettes import read
 from antiphon.cli import main
 from antiphon.config import load_settings

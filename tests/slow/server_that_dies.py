@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from antiphon.agent import runner
 from antiphon.agent.acting import Tool
+from antiphon.agent.effects import ToolCall, ToolPolicy
 from antiphon.agent.journal import Journal
-from antiphon.agent.machine import ToolCall, ToolPolicy
 from antiphon.config import load_settings
 from antiphon.events import RunEvent, ToolCallCompleted, ToolCallExecuting, TurnStarted
 from antiphon.server.serving import serve

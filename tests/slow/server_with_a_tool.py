@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from antiphon.agent.acting import Tool
-from antiphon.agent.machine import ToolCall
+from antiphon.agent.effects import ToolCall
 from antiphon.config import load_settings
 from antiphon.server.serving import serve
 

@@ -28,7 +28,7 @@ from antiphon import (
     stop_after,
     tool,
 )
-from antiphon.agent.machine import ToolCall
+from antiphon.agent.effects import ToolCall
 from antiphon.dialects import Capabilities
 from antiphon.events import RunEvent, TextDelta, Usage
 

@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import structs
 
+from antiphon.agent.effects import AskApproval, CallTools, CarriedCall, ListTools, TakeUp, ToolCall, ToolPolicy
 from antiphon.agent.hosted import HostedTools, Policy
-from antiphon.agent.machine import AskApproval, CallTools, CarriedCall, ListTools, TakeUp, ToolCall, ToolPolicy
 from antiphon.assembly.file_citations import FileCitations
 from antiphon.clock import Ids
 from antiphon.errors import AntiphonError

@@ -14,10 +14,11 @@ from msgspec.structs import asdict, replace
 
 from antiphon.agent.acting import Decision, Tool
 from antiphon.agent.approvals import carried_calls
+from antiphon.agent.effects import CarriedCall, ToolCall, ToolPolicy
 from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import Loop, Target
-from antiphon.agent.machine import CarriedCall, Limits, ToolCall, ToolPolicy
 from antiphon.agent.models import Model, models_of
 from antiphon.agent.output import OutputType
 from antiphon.agent.parts import Input, as_items

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from antiphon.agent.machine import CarriedCall
+from antiphon.agent.effects import CarriedCall
 from antiphon.errors import InvalidRequest
 from antiphon.wire.items import PRIVATE, Item
 

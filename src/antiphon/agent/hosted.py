@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from antiphon.agent.machine import ToolCall
+from antiphon.agent.effects import ToolCall
 from antiphon.events import ToolKind
 from antiphon.tools.base import ToolError, ToolResult, ToolServer
 from antiphon.wire.hosted import FileSearchTool, McpTool, file_searches, imported, is_repeatable, mcp_tools, queries_of

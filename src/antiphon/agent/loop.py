@@ -13,17 +13,11 @@ from typing import Literal, NamedTuple
 
 from antiphon.agent.acting import Acting, Decide, Tool
 from antiphon.agent.asking import Asking
+from antiphon.agent.effects import CallModel, CarriedCall, Effect, Finish, TakeUp
 from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal
-from antiphon.agent.machine import (
-    CallModel,
-    CarriedCall,
-    Effect,
-    Finish,
-    Limits,
-    Machine,
-    TakeUp,
-)
+from antiphon.agent.limits import Limits
+from antiphon.agent.machine import Machine
 from antiphon.agent.question import question
 from antiphon.agent.retrying import backoff_s, chance_of, target_of
 from antiphon.clock import Clock, Ids

@@ -28,11 +28,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum, auto
-from typing import NamedTuple
 
 import msgspec
 
-from antiphon.agent.prices import Price
+from antiphon.agent.effects import (
+    AskApproval,
+    CallModel,
+    CallTools,
+    CarriedCall,
+    Effect,
+    Finish,
+    ListTools,
+    TakeUp,
+    ToolCall,
+    ToolPolicy,
+)
+from antiphon.agent.limits import Limits
 from antiphon.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -47,7 +58,6 @@ from antiphon.events import (
     RunEvent,
     RunFinished,
     RunStarted,
-    RunStatus,
     TextFinished,
     TextStarted,
     ToolCallCompleted,
@@ -55,7 +65,6 @@ from antiphon.events import (
     ToolCallFailed,
     ToolCallFinished,
     ToolCallStarted,
-    ToolKind,
     ToolListCompleted,
     ToolListFailed,
     ToolListStarted,
@@ -67,129 +76,6 @@ from antiphon.events import (
 
 # The code of what the end of a process cut off.
 INTERRUPTED = "interrupted"
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may use up.
-
-    ``max_attempts`` counts the tries of one model call that nobody has seen anything of, ``max_format_retries`` how
-    often an answer that is not in the format that was asked for is asked again. No turn begins when the turns before
-    it used up ``max_total_tokens``, as their upstreams counted them, or ``max_cost_usd`` by ``prices``, which are by
-    the upstream's name for a model; nor when one call with one result has been made ``max_repeats`` times.
-
-    Before a model is asked again there is a wait, ``retry_wait_s`` at first and twice as long each time, or what the
-    upstream asks for; if that is longer than ``max_retry_wait_s``, the run fails instead.
-    """
-
-    max_turns: int = 64
-    max_tool_calls: int = 128
-    max_attempts: int = 1
-    max_format_retries: int = 1
-    max_total_tokens: int | None = None
-    max_cost_usd: float | None = None
-    max_repeats: int | None = None
-    timeout_s: float = 3600.0
-    retry_wait_s: float = 1.0
-    max_retry_wait_s: float = 60.0
-    prices: Mapping[str, Price] = {}
-
-
-class ToolPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server treats one of its own tools.
-
-    A call that was running when the process died is run again only if that does no harm: the tool is ``idempotent`` (it
-    may use `ToolCall.idempotency_key` to be that), or ``read_only``.
-    """
-
-    needs_approval: bool = False
-    idempotent: bool = False
-    read_only: bool = False
-
-
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole call, as the model made it. ``idempotency_key`` is the same each time this very call is run."""
-
-    block: str
-    call_id: str
-    name: str
-    arguments: str
-    idempotency_key: str
-    kind: ToolKind = "function"
-    namespace: str | None = None
-    needs_approval: bool = False
-    repeatable: bool = False
-
-
-class CarriedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole call of an earlier run that waited for a decision there.
-
-    Without ``approval_id`` it waited only beside one that needed it. ``new_arguments`` are a person's, in the place of
-    the model's.
-    """
-
-    call_id: str
-    name: str
-    arguments: str
-    idempotency_key: str
-    kind: ToolKind = "function"
-    namespace: str | None = None
-    repeatable: bool = False
-    approval_id: str | None = None
-    approved: bool = True
-    reason: str | None = None
-    new_arguments: str | None = None
-
-
-# --- effects ---------------------------------------------------------------------------------
-
-
-class CallModel(NamedTuple):
-    """Ask the model for its next turn; ``attempt`` picks the target among the fallbacks."""
-
-    turn: int
-    attempt: int
-
-
-class ListTools(NamedTuple):
-    """Ask these servers which tools they have; ``begun`` were asked before a process died, in these blocks."""
-
-    servers: tuple[str, ...]
-    begun: Mapping[str, str]
-
-
-class TakeUp(NamedTuple):
-    """Note the calls that an earlier run left waiting, and what was decided on them."""
-
-    calls: tuple[CarriedCall, ...]
-
-
-class CallTools(NamedTuple):
-    """Run these server-side tools, side by side; answer the others without running them.
-
-    ``unknown`` were running when a process died: nobody knows whether they took effect, and they must not twice.
-    """
-
-    calls: tuple[ToolCall, ...]
-    refused: tuple[ToolCall, ...] = ()
-    unknown: tuple[ToolCall, ...] = ()
-
-
-class AskApproval(NamedTuple):
-    """Let a person decide on these calls before anything of the batch runs; ``beside`` waits with them."""
-
-    calls: tuple[ToolCall, ...]
-    beside: tuple[ToolCall, ...] = ()
-
-
-class Finish(NamedTuple):
-    """The run is over."""
-
-    status: RunStatus
-    reason: str | None = None
-    error: ErrorInfo | None = None
-
-
-Effect = ListTools | TakeUp | CallModel | CallTools | AskApproval | Finish
 
 
 class State(Enum):

@@ -18,11 +18,13 @@ import msgspec
 
 from antiphon.agent.acting import Tool
 from antiphon.agent.approvals import carried_calls, unacted
+from antiphon.agent.effects import CarriedCall
 from antiphon.agent.forking import forked
 from antiphon.agent.hosted import HostedTools
 from antiphon.agent.journal import Journal, stored_items
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import Loop, OnInterruption, Target
-from antiphon.agent.machine import INTERRUPTED, CarriedCall, Limits, Machine
+from antiphon.agent.machine import INTERRUPTED, Machine
 from antiphon.clock import Clock, Ids
 from antiphon.errors import AntiphonError, InvalidRequest, NotFound, StoreError, UsageError
 from antiphon.events import ErrorInfo, RunEvent, RunFinished, RunStarted

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.agent.effects import Finish
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import STOPPED
-from antiphon.agent.machine import Finish, Limits
 from antiphon.errors import UsageError
 from antiphon.events import ErrorInfo, RunEvent, ToolCallStarted, TurnFinished, Usage
 from antiphon.providers.base import ModelCall

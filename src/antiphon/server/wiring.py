@@ -11,8 +11,8 @@ import msgspec
 from starlette.routing import Route
 
 from antiphon.agent.acting import Tool
+from antiphon.agent.limits import Limits
 from antiphon.agent.loop import Target
-from antiphon.agent.machine import Limits
 from antiphon.agent.runner import Runner
 from antiphon.cassettes import Player, Recorder, Scrubber, load
 from antiphon.cassettes.loading import Held, Interactions
