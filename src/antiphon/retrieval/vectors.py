@@ -1,4 +1,4 @@
-"""Vectors of an index in memory: int8, searched exactly.
+"""Vectors of an index in memory: int8, searched exactly; where there are many, those whose signs are near.
 
 A vector is scaled so that its largest component is 127. What counts is the angle, so no scale has to be kept, and for
 768 dimensions the angle changes by less than the difference between neighbours (bench/README.md has the recall). There
@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antiphon.errors import EmbeddingError, EmbeddingMismatch
+from antiphon.retrieval.signs import signs_of, worth_comparing
 
 if TYPE_CHECKING:
     import numpy as np
 
     Floats = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    Bits = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
     Bytes = np.ndarray[tuple[int, int], np.dtype[np.int8]]
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Numbers = np.ndarray[tuple[int], np.dtype[Any]]
 
 GROWTH = 1.25
-# Of the rows that a filter leaves, at most this part is copied together; if more are left, all are searched and
-# those that are not wanted skipped.
-COPIED_PART = 0.2
+# Of more rows than this, only those are compared whose signs are nearest, and at least so many of them: at 100,000 rows
+# that takes a third of the time; bench/README.md has what it costs in recall.
+MANY = 20_000
+COMPARED = 5_000
 
 
 def quantised(vectors: Floats) -> Bytes:
@@ -53,6 +56,7 @@ class View(msgspec.Struct, frozen=True):
     alive: Mask
     has_vector: Mask
     matrix: Bytes | None
+    signs: Bits | None = None
 
     def row_of(self, chunk_ids: Numbers) -> Numbers:
         """The rows of these chunks, -1 where there is none that is alive."""
@@ -93,13 +97,12 @@ class View(msgspec.Struct, frozen=True):
         left = int(np.count_nonzero(mask))
         if not left:
             return nothing
-        if left == len(mask):
+        is_all = left == len(mask)
+        if left > MANY and self.signs is not None:
+            near = worth_comparing(self.signs, vector, COMPARED, None if is_all else mask)
+            return near[_scan(self.matrix[near], vector, count)]
+        if is_all:
             return _scan(self.matrix, vector, count)
-        if left > COPIED_PART * len(mask):
-            rows = _scan(self.matrix, vector, int(1.5 * count * len(mask) / left) + 16)
-            kept = rows[mask[rows]][:count]
-            if len(kept) >= min(count, left):
-                return kept
         positions = np.flatnonzero(mask)
         return positions[_scan(self.matrix[positions], vector, count)]
 
@@ -116,6 +119,7 @@ class Rows:
         self._alive = np.zeros(0, dtype=np.bool_)
         self._has_vector = np.zeros(0, dtype=np.bool_)
         self._matrix: Bytes | None = None
+        self._signs: Bits | None = None
         self.dead = 0
 
     @property
@@ -133,10 +137,13 @@ class Rows:
         """What there is now."""
         n = self._count
         matrix = None if self._matrix is None else self._matrix[:n]
-        return View(self._chunk_ids[:n], self._files[:n], self._alive[:n], self._has_vector[:n], matrix)
+        signs = None if self._signs is None else self._signs[:, :n]
+        return View(self._chunk_ids[:n], self._files[:n], self._alive[:n], self._has_vector[:n], matrix, signs)
 
     def reserve(self, rows: int) -> None:
         """Make room for so many rows in all, so that adding them copies nothing."""
+        import numpy as np
+
         if rows <= len(self._chunk_ids):
             return
         self._chunk_ids = _grown(self._chunk_ids, rows)
@@ -145,6 +152,8 @@ class Rows:
         self._has_vector = _grown(self._has_vector, rows)
         if self._matrix is not None:
             self._matrix = _grown(self._matrix, rows)
+        if self._signs is not None:
+            self._signs = np.ascontiguousarray(_grown(self._signs.T, rows).T)
 
     def append(self, first_chunk: int, count: int, file: int, matrix: Bytes | None) -> None:
         """Add a file's chunks: ``file`` is the row of its attributes."""
@@ -158,7 +167,7 @@ class Rows:
         self._alive[start:end] = True
         self._has_vector[start:end] = matrix is not None
         if matrix is not None:
-            self._matrix_for(matrix)[start:end] = matrix
+            self._write(start, matrix)
         self._count = end
 
     def put_vectors(self, first_chunk: int, matrix: Bytes) -> None:
@@ -166,14 +175,14 @@ class Rows:
         import numpy as np
 
         start = int(np.searchsorted(self._chunk_ids[: self._count], first_chunk))
-        self._matrix_for(matrix)[start : start + len(matrix)] = matrix
+        self._write(start, matrix)
         has_vector = self._has_vector.copy()
         has_vector[start : start + len(matrix)] = True
         self._has_vector = has_vector
 
     def forget_vectors(self) -> None:
         """Leave every chunk without a vector."""
-        self._matrix = None
+        self._matrix = self._signs = None
         self._has_vector = self._has_vector & False
 
     def kill(self, first_chunk: int, count: int) -> None:
@@ -188,14 +197,17 @@ class Rows:
         if self.dead > 1_000 and self.dead > self._count // 4:
             self._compact()
 
-    def _matrix_for(self, added: Bytes) -> Bytes:
+    def _write(self, start: int, added: Bytes) -> None:
         import numpy as np
 
-        if self._matrix is None:
+        signs = signs_of(added)
+        if self._matrix is None or self._signs is None:
             self._matrix = np.zeros((len(self._chunk_ids), added.shape[1]), dtype=np.int8)
+            self._signs = np.zeros((len(signs), len(self._chunk_ids)), dtype=np.uint64)
         if self._matrix.shape[1] != added.shape[1]:
             raise EmbeddingMismatch(f"The index has {self._matrix.shape[1]} dimensions, the vectors {added.shape[1]}.")
-        return self._matrix
+        self._matrix[start : start + len(added)] = added
+        self._signs[:, start : start + len(added)] = signs
 
     def _compact(self) -> None:
         kept = self._alive[: self._count].nonzero()[0]
@@ -203,6 +215,7 @@ class Rows:
         self._files = self._files[kept]
         self._has_vector = self._has_vector[kept]
         self._matrix = None if self._matrix is None else self._matrix[kept]
+        self._signs = None if self._signs is None else self._signs[:, kept]
         self._alive = self._alive[kept]
         self._count, self.dead = len(kept), 0
 
