@@ -18,9 +18,8 @@ import httpx
 import openai
 import pytest
 import requests
-from aiohttp import web
 from proxied import proxy, upstream
-from test_proxy_corpus import CORPUS, ENCODERS, KEPT, NOT_SERVED, Seen, http
+from test_proxy_corpus import CORPUS, KEPT, Seen, http, origin
 from yarl import URL
 
 from antiphon.cassettes import Interaction, read
@@ -63,31 +62,6 @@ def asked(interactions: Sequence[Interaction]) -> list[Asked]:
             target = f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")
         found.append(Asked(number, method, target, body))
     return found
-
-
-def origin(interactions: Sequence[Interaction]) -> Any:
-    """Gives the recorded chunks, encoded in one of the ways that the client takes."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        number = int(request.headers["x-number"])
-        recorded = interactions[number].response
-        assert recorded is not None
-        taken = ["", *(name for name in ENCODERS if name and name in request.headers.get("accept-encoding", ""))]
-        encoding = taken[number % len(taken)] if recorded.body else ""
-        response = web.StreamResponse(status=recorded.status or 200)
-        response.headers.extend((name, value) for name, value in recorded.headers if name not in NOT_SERVED)
-        pieces = [chunk.data for chunk in recorded.chunks]
-        if encoding:
-            whole = ENCODERS[encoding](b"".join(pieces))
-            pieces = [whole[:100], whole[100:]]
-            response.headers["content-encoding"] = encoding
-        await response.prepare(request)
-        for piece in pieces if response.status not in (204, 304) and request.method != "HEAD" else ():
-            await response.write(piece)
-        await response.write_eof()
-        return response
-
-    return handler
 
 
 # --- the clients -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import aiohttp
 import brotli
 import pytest
 from aiohttp import web
-from proxied import proxy, upstream
+from proxied import Handler, proxy, upstream
 from yarl import URL
 
 from antiphon.cassettes import Interaction, read
@@ -24,6 +24,7 @@ from antiphon.errors import CassetteError
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 ENCODERS = {"": bytes, "gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress, "deflate": zlib.compress}
+TAKEN = ", ".join(filter(None, ENCODERS))
 
 # Headers that end at a connection, that the client of this test cannot tell, or that the upstream of it sets itself.
 NOT_SERVED = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date", "server"}
@@ -45,14 +46,15 @@ def http(paths: Sequence[Path]) -> Iterator[Interaction]:
             continue  # of something else than HTTP; tests/cassettes counts them
 
 
-def origin(interactions: Sequence[Interaction]) -> object:
-    """Answers the request that names an interaction by its number, in varying encodings."""
+def origin(interactions: Sequence[Interaction]) -> Handler:
+    """Answers the request that names an interaction by its number, in turn in each encoding that the client takes."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         number = int(request.headers["x-number"])
         recorded = interactions[number].response
         assert recorded is not None
-        encoding = list(ENCODERS)[number % len(ENCODERS)] if recorded.body else ""
+        taken = ["", *(name for name in ENCODERS if name and name in request.headers.get("accept-encoding", ""))]
+        encoding = taken[number % len(taken)] if recorded.body else ""
         response = web.StreamResponse(status=recorded.status or 200)
         response.headers.extend((name, value) for name, value in recorded.headers if name not in NOT_SERVED)
         pieces = [chunk.data for chunk in recorded.chunks]
@@ -82,7 +84,7 @@ async def ask_all(url: str, interactions: Sequence[Interaction]) -> list[Seen]:
                 method,
                 URL(url + target, encoded=True),
                 data=body or None,
-                headers={"x-number": str(number), "content-type": "application/json"},
+                headers={"x-number": str(number), "content-type": "application/json", "accept-encoding": TAKEN},
                 allow_redirects=False,
             ) as response:
                 headers = [(name, response.headers[name]) for name in KEPT if name in response.headers]
@@ -94,7 +96,7 @@ def round_trip(interactions: Sequence[Interaction], cassette: Path) -> list[int]
     """The numbers of the interactions whose replay is not as it was live, and that nothing was scrubbed from."""
 
     async def main() -> list[int]:
-        async with upstream(origin(interactions)) as base, proxy("record", cassette, base) as (url, _):  # type: ignore[arg-type]
+        async with upstream(origin(interactions)) as base, proxy("record", cassette, base) as (url, _):
             live = await ask_all(url, interactions)
         assert [seen.body for seen in live] == [
             b"" if seen.status in (204, 304) else each.response.body  # type: ignore[union-attr]
