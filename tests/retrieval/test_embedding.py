@@ -226,6 +226,28 @@ async def test_a_cache_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
     cache.close()
 
 
+async def test_a_cache_that_can_have_no_file_is_done_without_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache.db").mkdir()
+    cache = EmbeddingCache(tmp_path / "cache.db")
+    cache.put("m", {"a": np.array([1], dtype=np.float32)})
+    assert cache.get("m", ["a"])["a"].tolist() == [1]
+    cache.close()
+    assert "the embedding cache could not be made anew" in caplog.text
+
+
+async def test_a_cache_that_breaks_while_it_is_used_says_that_texts_are_embedded_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = EmbeddingCache(tmp_path / "cache.db")
+    cache.close()
+    cache.put("m", {"a": np.array([1], dtype=np.float32)})
+    assert cache.get("m", ["a"]) == {}
+    assert "could not be written" in caplog.text
+    assert "could not be read" in caplog.text
+
+
 @given(st.lists(st.text(min_size=1), max_size=20), st.integers(1, 4))
 async def test_any_texts_in_any_batches_have_their_own_vectors(texts: list[str], most: int) -> None:
     made, _, _ = embedder(embeddings)

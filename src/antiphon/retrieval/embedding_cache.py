@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Vector = np.ndarray[tuple[int], np.dtype[Any]]
+
+_log = logging.getLogger(__name__)
 
 # 0.3 GB of vectors with 768 dimensions.
 DEFAULT_MAX_ENTRIES = 200_000
@@ -42,7 +45,7 @@ class EmbeddingCache:
         import numpy as np
 
         found: dict[str, Vector] = {}
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with self._lock, _done_without("read"):
             for text in texts:
                 row = self._db.execute(_GET, (model, _hash(text))).fetchone()
                 if row is not None:
@@ -52,7 +55,7 @@ class EmbeddingCache:
     def put(self, model: str, vectors: Mapping[str, Vector]) -> None:
         """Keep vectors; the oldest go when there are too many."""
         rows = [(model, _hash(text), vector.astype("<f2").tobytes()) for text, vector in vectors.items()]
-        with self._lock, contextlib.suppress(sqlite3.Error), self._db:
+        with self._lock, _done_without("written"), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_PUT, rows)
             self._db.execute(_PRUNE, (self._max_entries,))
@@ -66,11 +69,25 @@ class EmbeddingCache:
 def _opened(path: Path) -> sqlite3.Connection:
     with contextlib.suppress(sqlite3.Error):
         return _connected(str(path))
-    with contextlib.suppress(OSError):
+    try:
         path.unlink(missing_ok=True)
-    with contextlib.suppress(sqlite3.Error):
         return _connected(str(path))
-    return _connected(":memory:")
+    except (sqlite3.Error, OSError) as error:
+        _say("made anew", error)
+        return _connected(":memory:")
+
+
+@contextlib.contextmanager
+def _done_without(what: str) -> Iterator[None]:
+    """What is lost is embedded again: it is no error, but it is said, since it costs calls."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        _say(what, error)
+
+
+def _say(what: str, error: Exception) -> None:
+    _log.warning("the embedding cache could not be %s, so texts may be embedded again: %s", what, error)
 
 
 def _connected(path: str) -> sqlite3.Connection:
