@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from launched import launch
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 
@@ -117,14 +117,8 @@ class World:
 
     async def start(self) -> None:
         upstream, box = self._urls
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(SERVER), upstream, str(self._data_dir), box), stdout=asyncio.subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        line = (await self.process.stdout.readline()).decode()
-        found = re.search(r"http://\S+", line)
-        assert found, line
-        self.url = f"{found[0]}/v1/responses"
+        self.process, url = await launch(sys.executable, str(SERVER), upstream, str(self._data_dir), box)
+        self.url = f"{url}/responses"
         self.box.victim = self.process.pid
 
     async def ask(self, **body: Any) -> dict[str, Any]:

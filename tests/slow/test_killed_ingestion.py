@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import re
 import signal
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from launched import launch
 
 from antiphon.retrieval.index import Index
 
@@ -63,12 +63,7 @@ class Process:
         self._arguments += ["--data-dir", str(directory / "data")]
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._arguments, stdout=asyncio.subprocess.PIPE)
-        assert self._process.stdout is not None
-        line = (await self._process.stdout.readline()).decode()
-        found = re.search(r"http://\S+", line)
-        assert found, line
-        self.url = f"{found[0]}/v1"
+        self._process, self.url = await launch(*self._arguments)
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self._process.send_signal(number)

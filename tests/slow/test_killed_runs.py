@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from launched import launch
 
 from antiphon.events import RunEvent, ToolCallCompleted, ToolCallFailed, TurnFinished
 from antiphon.store.segments import unpack
@@ -86,12 +87,8 @@ class Process:
         self._session = session
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._arguments, stdout=asyncio.subprocess.PIPE)
-        assert self._process.stdout is not None
-        line = (await self._process.stdout.readline()).decode()
-        found = re.search(r"http://\S+", line)
-        assert found, line
-        self.url = f"{found[0]}/v1/responses"
+        self._process, url = await launch(*self._arguments)
+        self.url = f"{url}/responses"
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self._process.send_signal(number)
